@@ -1,0 +1,130 @@
+/* Rows of the user's data into a tile: any strides, any alignment, float32 or float64
+   converted to REAL, and the first row that holds a value which is not finite. */
+
+#ifndef CT_GATHER_ONCE
+#define CT_GATHER_ONCE
+#define READ(type, p)                    \
+    __extension__({                      \
+        type value_;                     \
+        memcpy(&value_, p, sizeof value_); \
+        value_;                          \
+    })
+#endif
+
+/* -1, or the first of n rows with a value that is not finite. x * 0 is 0 unless x is. */
+static ptrdiff_t FN(first_not_finite)(const REAL *x, ptrdiff_t n, ptrdiff_t width)
+{
+    const ptrdiff_t size = n * width;
+    V a = V_SET(0), b = V_SET(0);
+    REAL sum = 0;
+    ptrdiff_t i = 0;
+    for (; i + 2 * W <= size; i += 2 * W) {
+        a = V_FMA(V_LOAD(x + i), V_SET(0), a);
+        b = V_FMA(V_LOAD(x + i + W), V_SET(0), b);
+    }
+    for (; i < size; i++) sum += x[i] * 0;
+    a += b;
+    for (int k = 0; k < W; k++) sum += a[k];
+    if (sum == 0) return -1;
+    for (i = 0; i < size && x[i] * 0 == 0; i++) continue;
+    return i / width;
+}
+
+/* One row of contiguous columns; the last vector may overlap the one before. */
+#define ROW(type)                                                                           \
+    CT_INLINE void FN(row_##type)(REAL *dst, const char *src, ptrdiff_t width)              \
+    {                                                                                       \
+        enum { lanes = sizeof(type) == sizeof(REAL) ? W : CT_BITS / 64 };                   \
+        typedef type FROM __attribute__((vector_size(lanes * sizeof(type))));               \
+        typedef REAL TO __attribute__((vector_size(lanes * sizeof(REAL))));                 \
+        if (width < lanes) {                                                                \
+            for (ptrdiff_t c = 0; c < width; c++)                                           \
+                dst[c] = (REAL)READ(type, src + c * (ptrdiff_t)sizeof(type));               \
+            return;                                                                         \
+        }                                                                                   \
+        for (ptrdiff_t c = 0;; c = c + 2 * lanes <= width ? c + lanes : width - lanes) {    \
+            FROM v = READ(FROM, src + c * (ptrdiff_t)sizeof(type));                         \
+            TO w = __builtin_convertvector(v, TO);                                          \
+            memcpy(dst + c, &w, sizeof w);                                                  \
+            if (c + lanes == width) return;                                                 \
+        }                                                                                   \
+    }
+ROW(float)
+ROW(double)
+#undef ROW
+
+#define GATHER(type)                                                                        \
+    CT_INLINE void FN(gather_##type)(REAL *dst, const char *src, ptrdiff_t row_stride,      \
+                                     ptrdiff_t col_stride, const int64_t *index,            \
+                                     int64_t first, ptrdiff_t n, ptrdiff_t width)           \
+    {                                                                                       \
+        const ptrdiff_t item = sizeof(type), block = 16;                                    \
+        if (col_stride == item || width == 1) {                                             \
+            if (!index && row_stride == width * item) { /* one run */                       \
+                FN(row_##type)(dst, src + first * row_stride, n * width);                   \
+                return;                                                                     \
+            }                                                                               \
+            for (ptrdiff_t r = 0; r < n; r++)                                               \
+                FN(row_##type)(dst + r * width,                                             \
+                               src + (index ? index[r] : first + r) * row_stride, width);   \
+            return;                                                                         \
+        }                                                                                   \
+        /* a column at a time within blocks of rows, so that Fortran order is read in */    \
+        /* runs and written into few cache lines */                                         \
+        for (ptrdiff_t r0 = 0; r0 < n; r0 += block) {                                       \
+            const ptrdiff_t r1 = r0 + block < n ? r0 + block : n;                           \
+            for (ptrdiff_t c = 0; c < width; c++)                                           \
+                for (ptrdiff_t r = r0; r < r1; r++)                                         \
+                    dst[r * width + c] = (REAL)READ(                                        \
+                        type,                                                               \
+                        src + (index ? index[r] : first + r) * row_stride + c * col_stride); \
+        }                                                                                   \
+    }
+GATHER(float)
+GATHER(double)
+#undef GATHER
+
+static ptrdiff_t FN(gather)(void *dst, const void *src, int item, ptrdiff_t row_stride,
+                            ptrdiff_t col_stride, const int64_t *index, int64_t first,
+                            ptrdiff_t n, ptrdiff_t width)
+{
+    if (n * width == 0) return -1;
+    if (item == 4)
+        FN(gather_float)(dst, src, row_stride, col_stride, index, first, n, width);
+    else
+        FN(gather_double)(dst, src, row_stride, col_stride, index, first, n, width);
+    return FN(first_not_finite)(dst, n, width);
+}
+
+/* values of one CSR row, from position p to q, added to dst */
+#define SCATTER(type, itype)                                                        \
+    for (; p < q; p++) dst[((const itype *)indices)[p]] += (REAL)((const type *)data)[p];
+
+static ptrdiff_t FN(gather_csr)(void *dst_, const void *data, int item, const void *indices,
+                                int index_item, const void *indptr, int indptr_item,
+                                const int64_t *index, int64_t first, ptrdiff_t n, ptrdiff_t width)
+{
+    if (n * width == 0) return -1;
+    REAL *dst = (REAL *)dst_;
+    memset(dst, 0, (size_t)(n * width) * sizeof(REAL));
+    for (ptrdiff_t r = 0; r < n; r++, dst += width) {
+        const int64_t row = index ? index[r] : first + r;
+        int64_t p, q;
+        if (indptr_item == 4) {
+            p = ((const int32_t *)indptr)[row], q = ((const int32_t *)indptr)[row + 1];
+        } else {
+            p = ((const int64_t *)indptr)[row], q = ((const int64_t *)indptr)[row + 1];
+        }
+        if (item == 4 && index_item == 4) {
+            SCATTER(float, int32_t)
+        } else if (item == 4) {
+            SCATTER(float, int64_t)
+        } else if (index_item == 4) {
+            SCATTER(double, int32_t)
+        } else {
+            SCATTER(double, int64_t)
+        }
+    }
+    return FN(first_not_finite)((const REAL *)dst_, n, width);
+}
+#undef SCATTER

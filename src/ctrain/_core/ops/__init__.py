@@ -1,0 +1,6 @@
+"""Rows of the operation table, by family."""
+
+from . import batch, elementwise, linear, loss, random, reduce, shape
+from .table import OPS, Op, Row
+
+__all__ = ["OPS", "Op", "Row", "batch", "elementwise", "linear", "loss", "random", "reduce", "shape"]

@@ -1,0 +1,1 @@
+cdef bint may_fork_join() noexcept nogil

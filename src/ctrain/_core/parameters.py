@@ -1,0 +1,143 @@
+"""The parameter store: names, shapes and flags over one flat, aligned arena of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import initializers
+from . import random
+from .ops.table import size_of
+
+ALIGN = 16  #: elements; 64 bytes in float32
+
+
+@dataclass(eq=False)
+class Parameter:
+    """One parameter of a store.
+
+    Attributes
+    ----------
+    name : str
+    shape : tuple of int
+    decay : bool
+        Whether weight decay and penalties apply.
+    trainable : bool
+        Whether it gets a gradient.
+    value : ndarray
+        Current weights; a view of the store's arena once it is packed.
+    offset : int
+        First element in the arena, -1 before it is packed.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    decay: bool
+    trainable: bool
+    value: np.ndarray
+    offset: int = -1
+
+    @property
+    def size(self) -> int:
+        return size_of(self.shape)
+
+
+class Parameters:
+    """Weights by name, in one flat arena.
+
+    Parameters
+    ----------
+    dtype : dtype
+
+    Attributes
+    ----------
+    arena : ndarray
+        All weights after :meth:`pack`, each parameter on a 64-byte boundary.
+    version : int
+        Grows whenever weights are written from outside the update phase.
+    """
+
+    def __init__(self, dtype) -> None:
+        self.dtype = np.dtype(dtype)
+        self.arena = np.zeros(0, self.dtype)
+        self.version = 0
+        self._by_name: dict[str, Parameter] = {}
+
+    def __getitem__(self, name: str) -> Parameter:
+        return self._by_name[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
+    def __iter__(self) -> Iterator[Parameter]:
+        return iter(self._by_name.values())
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def declare(self, name, shape_or_array, init, decay, trainable, seed) -> Parameter:
+        """Return the parameter `name`, made now if it is new; another shape is an error."""
+        if isinstance(shape_or_array, (int, np.integer)) and not isinstance(shape_or_array, bool):
+            shape_or_array = (int(shape_or_array),)
+        is_shape = isinstance(shape_or_array, tuple) and all(
+            isinstance(n, (int, np.integer)) for n in shape_or_array
+        )
+        if is_shape:
+            shape = tuple(int(n) for n in shape_or_array)
+        else:
+            array = np.array(shape_or_array, dtype=self.dtype, order="C")
+            shape = array.shape
+        if any(n < 1 for n in shape):
+            raise ValueError(f"parameter {name!r}: sizes must be at least 1; got {shape}")
+        known = self._by_name.get(name)
+        if known is not None:
+            if known.shape != shape:
+                raise ValueError(
+                    f"parameter {name!r} has shape {known.shape}; asked for again as {shape}"
+                )
+            return known
+        if is_shape:
+            key = random.key(seed, "init", name)
+            array = np.asarray(initializers.resolve(init)(shape, key), dtype=self.dtype)
+            if array.shape != shape:
+                raise ValueError(
+                    f"parameter {name!r}: init returned shape {array.shape}, expected {shape}"
+                )
+        parameter = Parameter(name, shape, bool(decay), bool(trainable), np.ascontiguousarray(array))
+        self._by_name[name] = parameter
+        return parameter
+
+    def pack(self) -> np.ndarray:
+        """Move every weight into one arena, unless that has been done; answer the arena."""
+        if all(p.offset >= 0 for p in self):
+            return self.arena
+        total = 0
+        for p in self:
+            p.offset = total
+            total += -(-p.size // ALIGN) * ALIGN
+        self.arena = aligned_zeros(total, self.dtype)
+        for p in self:
+            view = self.arena[p.offset : p.offset + p.size].reshape(p.shape)
+            view[...] = p.value
+            p.value = view
+        self.version += 1
+        return self.arena
+
+    def assign(self, name: str, value) -> None:
+        """Write the weights of one parameter."""
+        p = self._by_name[name]
+        value = np.asarray(value, dtype=self.dtype)
+        if value.shape != p.shape:
+            raise ValueError(f"parameter {name!r} has shape {p.shape}; got {value.shape}")
+        p.value[...] = value
+        self.version += 1
+
+
+def aligned_zeros(n: int, dtype) -> np.ndarray:
+    """Zeros whose first element lies on a 64-byte boundary."""
+    dtype = np.dtype(dtype)
+    raw = np.zeros(n * dtype.itemsize + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + n * dtype.itemsize].view(dtype)

@@ -1,0 +1,5 @@
+"""Architectures: one file each, declaring parameters and recording operations."""
+
+from .mlp import MLP
+
+__all__ = ["MLP"]

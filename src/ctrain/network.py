@@ -1,0 +1,166 @@
+"""A model and a loss, recorded for training and for inference over one store of parameters."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._core import random
+from ._core.parameters import Parameters
+from ._core.plan import SLAB_BYTES, compile_plan
+from ._core.program import Program
+from ._core.source import Source
+from ._core.step import accumulate, predict
+from ._core.tape import Level, Tape, Tensor
+from .losses import Loss
+
+#: rows of one evaluation slab, and the most that one call of the predictor plans for
+EVALUATION_ROWS = 8192
+PREDICTION_ROWS = 1 << 20
+
+
+class Network:
+    """Two tapes over one store: with dropout and loss for training, without for inference.
+
+    Parameters
+    ----------
+    model : callable or object
+        ``model(tape, x)``, or an object with ``record(tape, inputs, width)``.
+    loss : Loss
+    inputs : dict of str to tuple of int
+        Row shape of each input.
+    n_targets : int
+    dtype : dtype
+    seed : int
+        Of initialisation and of random operations.
+
+    Attributes
+    ----------
+    parameters : Parameters
+    training, inference : Tape
+    outputs : dict of str to Tensor
+        Of the inference tape: ``prediction``, and whatever else the model names.
+    """
+
+    def __init__(
+        self,
+        model,
+        loss: Loss,
+        inputs: dict[str, tuple[int, ...]],
+        n_targets: int,
+        dtype,
+        seed: int,
+    ) -> None:
+        self.n_targets = n_targets
+        self.dtype = np.dtype(dtype)
+        self.seed = random.key(seed, "network")
+        self.parameters = Parameters(self.dtype)
+        self.training, self._training_loss, _ = self._record(model, loss, inputs, True)
+        self.inference, self._inference_loss, self.outputs = self._record(
+            model, loss, inputs, False
+        )
+        self._programs: dict = {}
+
+    def _record(self, model, loss, inputs, training):
+        tape = Tape(self.dtype, training, self.seed, self.parameters)
+        tensors = {name: tape.input(shape, name=name) for name, shape in inputs.items()}
+        target = tape.input((self.n_targets,), name="y")
+        width = self.n_targets * loss.width
+        outputs = _outputs(model, tape, tensors, width)
+        raw = outputs["prediction"]
+        if loss.width > 1:
+            raw = tape.reshape(raw, (self.n_targets, loss.width))
+        cost = loss.record(tape, raw, target)
+        if not isinstance(cost, Tensor) or cost.shape != () or cost.level != Level.ROW:
+            raise ValueError(
+                f"loss must return one number per row, a row-level tensor of shape (); got {cost!r}"
+            )
+        outputs["prediction"] = loss.link(tape, raw)
+        return tape, cost, outputs
+
+    def trainer(
+        self, batch: int, n_threads: int, slab_bytes: int = SLAB_BYTES, tile_rows: int | None = None
+    ) -> Program:
+        """Compile the training tape for batches of up to `batch` rows."""
+        plan = compile_plan(
+            self.training, batch, loss=self._training_loss, backward=True,
+            slab_bytes=slab_bytes, tile_rows=tile_rows,
+        )  # fmt: skip
+        return Program(plan, n_threads, self.seed)
+
+    def predictor(self, n_threads: int, name: str = "prediction") -> Program:
+        """Compile the inference tape for one output; kept for the next call."""
+        key = (name, n_threads)
+        if key not in self._programs:
+            plan = compile_plan(self.inference, PREDICTION_ROWS, outputs=[self.outputs[name]])
+            self._programs[key] = Program(plan, n_threads, self.seed)
+        return self._programs[key]
+
+    def evaluate(self, source: Source, rows: np.ndarray | None, n_threads: int) -> float:
+        """Compute the mean loss over rows of a source (None: all), without dropout."""
+        key = ("loss", n_threads)
+        if key not in self._programs:
+            plan = compile_plan(self.inference, EVALUATION_ROWS, loss=self._inference_loss)
+            self._programs[key] = Program(plan, n_threads, self.seed)
+        loss, weight = accumulate(self._programs[key], source, index=rows)
+        return loss / weight if weight else float("nan")
+
+    def predict(self, source: Source, n_threads: int, name: str = "prediction") -> np.ndarray:
+        """Compute one output for all rows of a source.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, ...)
+
+        Raises
+        ------
+        ValueError
+            If a row holds a value that is not finite.
+        """
+        out = np.empty((source.n_rows, *self.outputs[name].shape), self.dtype)
+        bad = predict(self.predictor(n_threads, name), source, [out])
+        if bad >= 0:
+            raise NotFiniteError(bad)
+        return out
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_programs": {}}
+
+
+class NotFiniteError(ValueError):
+    """An input row holds NaN or infinity.
+
+    Attributes
+    ----------
+    row : int
+    """
+
+    def __init__(self, row: int) -> None:
+        super().__init__(f"row {row} holds NaN or infinity")
+        self.row = row
+
+
+def _outputs(model, tape: Tape, inputs: dict[str, Tensor], width: int) -> dict[str, Tensor]:
+    """Record a model and check what it returns."""
+    if hasattr(model, "record"):
+        answer = model.record(tape, inputs, width)
+    else:
+        answer = model(tape, inputs["x"])
+    outputs = dict(answer) if isinstance(answer, dict) else {"prediction": answer}
+    if "prediction" not in outputs:
+        raise ValueError(f"model: the returned dict needs 'prediction'; got {sorted(outputs)}")
+    for name, tensor in outputs.items():
+        if not isinstance(tensor, Tensor):
+            raise TypeError(
+                f"model: {name} must be a tensor of the tape; got {type(tensor).__name__}"
+            )
+    prediction = outputs["prediction"]
+    if prediction.level != Level.ROW:
+        raise ValueError("model: the prediction does not depend on the input")
+    if prediction.shape == () and width == 1:
+        prediction = outputs["prediction"] = tape.reshape(prediction, (1,))
+    if prediction.shape != (width,):
+        raise ValueError(
+            f"model: the prediction must have shape ({width},), one value for each target and "
+            f"quantile; got {prediction.shape}"
+        )
+    return outputs

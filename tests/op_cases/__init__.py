@@ -1,0 +1,13 @@
+"""Test inputs for every row of the operation table, by family."""
+
+from . import elementwise, linear, loss, random, reduce, shape
+from .case import Case
+
+CASES: dict[str, list[Case]] = {
+    **elementwise.CASES,
+    **linear.CASES,
+    **loss.CASES,
+    **random.CASES,
+    **reduce.CASES,
+    **shape.CASES,
+}
