@@ -38,7 +38,8 @@ wheel: $(VENV)/test.stamp ## sdist, and a wheel built from it, in dist/
 	$(BIN)/python -m build
 
 bench: $(VENV)/bench.stamp ## every benchmark once, quickly, on this working tree
-	cd asv_benchmarks && "$(CURDIR)/$(BIN)/asv" run --python=same --quick --show-stderr
+	cd asv_benchmarks && ../$(BIN)/asv machine --yes
+	cd asv_benchmarks && ../$(BIN)/asv run --python=same --quick --show-stderr
 
 bench-peers: $(PEERS)/peers.stamp ## ctrain beside PyTorch, JAX and scikit-learn; writes docs/benchmarks.md
 	$(PEERS)/bin/python asv_benchmarks/peers.py

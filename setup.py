@@ -59,7 +59,12 @@ GNU_FLAGS = [
     "-fvisibility=hidden",
 ]
 GNU_KERNEL_FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra"]
-GNU_MODULE_FLAGS = ["-Wno-unused-function"]
+# Cython leaves helpers unused, and drops const where C does not mind.
+GNU_MODULE_FLAGS = [
+    "-Wno-unused-function",
+    "-Wno-discarded-qualifiers",
+    "-Wno-unknown-warning-option",
+]
 SANITIZE_FLAGS = [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer"] if SANITIZE else []
 
 MSVC_FLAGS = ["/Od", "/Zi", "/UNDEBUG"] if CHECKED else ["/O2"]

@@ -13,10 +13,14 @@ extensions = [
     "numpydoc",
     "myst_parser",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_templates"]
+templates_path = ["_templates"]
 autosummary_generate = True
-numpydoc_class_members_toctree = False
-numpydoc_show_inherited_class_members = False
+autodoc_default_options = {
+    # made by scikit-learn, whose pages document them
+    "exclude-members": "set_fit_request, set_predict_request, set_score_request",
+}
+numpydoc_show_class_members = False  # the template lists them, with their docstrings
 myst_heading_anchors = 3
 
 html_theme = "pydata_sphinx_theme"

@@ -310,6 +310,19 @@ def test_eps_zero_keeps_weights_without_gradient(cls, dtype):
     assert_array_equal(weights, np.ones(19))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_centered_variance_of_a_constant_gradient_stays_a_number(dtype):
+    """It is zero up to rounding, on either side."""
+    declaration = RMSprop(alpha=0.9, centered=True)
+    g = np.linspace(0.1, 7.0, 500).astype(dtype)
+    weights, slots = np.ones(500, dtype), fresh_slots(declaration, 500, dtype)
+    for t in range(1, 1001):
+        optim.apply_update(declaration, weights, g, slots, t, 1e-9)
+    square, mean = slots
+    assert np.any(square.astype("longdouble") < mean.astype("longdouble") ** 2)
+    assert np.all(np.isfinite(weights))
+
+
 @pytest.mark.parametrize(
     "declaration",
     [SGD(momentum=0.5), Adam(betas=(0.5, 0.7)), RMSprop(0.5, momentum=0.5, centered=True)],

@@ -14,10 +14,10 @@ KERNELS = SOURCE / "ctrain" / "_core" / "kernels"
 
 # Lowest first. A module imports from its own level and from those before it.
 LEVELS = (
-    {"_core"},
-    {"losses", "optimizers", "schedules", "initializers", "distributions", "metrics", "data"},
+    {"_core", "initializers"},  # a parameter is filled when it is recorded
+    {"losses", "optimizers", "schedules", "distributions", "metrics", "data", "validation"},
     {"models"},
-    {"history", "callbacks", "checkpoint", "training", "intervals"},
+    {"network", "history", "callbacks", "checkpoint", "training", "intervals"},
     {"regressor", "classifier", "forecaster"},
     {"gradcheck", "display", "config", "__main__"},
     {"__init__"},

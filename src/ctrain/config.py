@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from importlib.metadata import version
 
 import numpy
 import scipy
@@ -26,11 +27,9 @@ def show_config() -> dict[str, str]:
     >>> ctrain.show_config()["target"] in ("avx512", "avx2", "neon", "baseline")
     True
     """
-    from . import __version__
-
     openmp = parallel.openmp_version()
     return {
-        "ctrain": __version__,
+        "ctrain": version("ctrain"),
         "target": dispatch.target(),
         "available": ", ".join(dispatch.available()),
         "CTRAIN_CPU": os.environ.get("CTRAIN_CPU", "not set"),

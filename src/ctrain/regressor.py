@@ -8,11 +8,11 @@ import warnings
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import DataConversionWarning
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import losses, optimizers, schedules, training
+from ._core import random
 from ._core.parallel import effective_n_threads
 from ._core.source import Arrays
 from .models import MLP
@@ -333,8 +333,8 @@ class Regressor(RegressorMixin, BaseEstimator):
             )
         if not self.shuffle:
             return rows[: n - held_out], rows[n - held_out :]
-        fit, held = train_test_split(rows, test_size=held_out, random_state=seed)
-        return np.sort(fit), np.sort(held)
+        order = random.permutation(random.key(seed, "validation"), n)
+        return np.sort(order[held_out:]), np.sort(order[:held_out])
 
     def _validation_source(self, X_val, y_val, dtype, loss):
         if X_val is None or y_val is None:

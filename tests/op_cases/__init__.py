@@ -1,9 +1,10 @@
 """Test inputs for every row of the operation table, by family."""
 
-from . import elementwise, linear, loss, random, reduce, shape
+from . import batch, elementwise, linear, loss, random, reduce, shape
 from .case import Case
 
 CASES: dict[str, list[Case]] = {
+    **batch.CASES,
     **elementwise.CASES,
     **linear.CASES,
     **loss.CASES,

@@ -25,24 +25,36 @@ def away(rng, size, low=-2.0, high=2.0, *kinks):
     return x
 
 
-def elementwise(element, *attributes, kinks=(), target=None, shapes=SHAPES):
-    """Equal shapes: target, and prediction = target + an error that avoids 0 and the kinks."""
+def elementwise(element, *attributes, kinks=(), same_sign=False):
+    """Equal shapes: a target, and a prediction whose error avoids 0 and the kinks."""
 
     def case(shape, kwargs):
         def sample(rng, rows):
             size = (rows, *shape)
-            t = away(rng, size, -2, 2, 0) if target is None else target(rng, size)
-            p = t + away(rng, size, -2, 2, 0, *kinks)
-            return np.where(np.abs(p) < 0.02, p + np.where(p < t, -0.05, 0.05), p), t
+            t = rng.choice((-1, 1), size) * rng.uniform(0.1, 2, size)
+            d = away(rng, size, -2, 2, 0, *kinks)
+            return t * np.exp(d) if same_sign else t + d, t
 
         return Case(sample, lambda p, t, **kw: over_row(element(p, t, **kw)), kwargs)
 
-    return [case(shape, kwargs) for shape in shapes for kwargs in (attributes or ({},))]
+    return [case(shape, kwargs) for shape in SHAPES for kwargs in (attributes or ({},))]
 
 
 def huber(p, t, delta=1.0):
     d = np.abs(p - t)
     return np.where(d <= delta, d * d / 2, delta * (d - delta / 2))
+
+
+def smape(p, t):
+    return 2 * np.abs(p - t) / (np.abs(p) + np.abs(t))
+
+
+def smape_opposite(shape):
+    def sample(rng, rows):
+        t = away(rng, (rows, *shape), -2, 2, 0)
+        return -t * np.exp(rng.uniform(-1, 1, t.shape)), t
+
+    return Case(sample, lambda p, t: over_row(smape(p, t)))
 
 
 def poisson(p, t, log_input=True):
@@ -121,8 +133,8 @@ CASES: dict[str, list[Case]] = {
         )
     ],
     "mape": elementwise(lambda p, t: np.abs(p - t) / np.abs(t)),
-    "smape": elementwise(lambda p, t: 2 * np.abs(p - t) / (np.abs(p) + np.abs(t))),
-    "logcosh": elementwise(lambda p, t: np.log(np.cosh(p - t))),
+    "smape": elementwise(smape, same_sign=True) + [smape_opposite(shape) for shape in SHAPES],
+    "logcosh": elementwise(lambda p, t: np.log1p(2 * np.sinh((p - t) / 2) ** 2)),
     "poisson": [poisson_case(shape, log) for shape in SHAPES for log in (True, False)],
     "log_loss": [
         log_loss_case(shape, kind, **kwargs)

@@ -14,6 +14,19 @@ from .case import Case
 
 MASK = (1 << 64) - 1
 
+# Known answers of Philox4x32-10, from the authors' own kat_vectors (Random123):
+# key, high and low half of the counter, the four words.
+PHILOX_VECTORS = [
+    (0, 0, 0, (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
+    (MASK, MASK, MASK, (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
+    (
+        0x299F31D0A4093822,
+        0x0370734413198A2E,
+        0x85A308D3243F6A88,
+        (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1),
+    ),
+]
+
 
 def philox(key: int, hi: np.ndarray, lo: np.ndarray) -> np.ndarray:
     """Philox4x32-10 of the counters (hi, lo): shape (..., 4), uint32."""

@@ -52,6 +52,11 @@ cdef class Optimizer:
         self.memory[len(self.slots)] = <char *><uintptr_t>slot.ctypes.data
         self.slots.append(slot)
 
+    def __reduce__(self):
+        n = self.slots[0].size if self.slots else 0
+        state = [np.array(slot) for slot in self.slots], self.t
+        return _restore, (self.declaration, self.dtype, n, *state)
+
     def rebind(self):
         """Read the hyper-parameters of the declaration again."""
         hyper = self.declaration.hyper()
@@ -76,6 +81,14 @@ cdef class Optimizer:
         for i in range(self.n_slots):
             slots[i] = self.memory[i] + at
         self.kernel.update(args, weights + at, grad + at, slots, n)
+
+
+def _restore(declaration, dtype, n, slots, t):
+    optimizer = Optimizer(declaration, dtype, n)
+    for mine, saved in zip(optimizer.slots, slots, strict=True):
+        mine[:] = saved
+    optimizer.t = t
+    return optimizer
 
 
 def apply_update(

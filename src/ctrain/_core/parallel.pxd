@@ -1,1 +1,1 @@
-cdef bint may_fork_join() noexcept nogil
+cdef bint may_fork_join(int n_threads, double flops) noexcept nogil

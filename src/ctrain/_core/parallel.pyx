@@ -1,7 +1,7 @@
 """The only door to OpenMP's routines and to what a fork does to them.
 
-``prange`` itself stands where the work is; every region carries
-``use_threads_if=... and may_fork_join()``.
+``prange`` itself stands where the work is, behind ``if may_fork_join(...)``; the plain loop beside
+it is not a second way: a region of one thread would still allocate and call the kernel.
 """
 
 import os
@@ -38,8 +38,13 @@ if ct_watch_fork() != 0:
     raise ImportError("pthread_atfork failed: out of memory")
 
 
-cdef bint may_fork_join() noexcept nogil:
-    return not ct_is_child
+#: flops of a phase below which a fork-join costs more than it saves
+cdef double PARALLEL_FLOPS = 1.5e6
+
+
+cdef bint may_fork_join(int n_threads, double flops) noexcept nogil:
+    """Whether a phase of so much work is worth several threads, in a process that may have them."""
+    return n_threads > 1 and flops > PARALLEL_FLOPS and not ct_is_child
 
 
 def openmp_version():

@@ -422,7 +422,7 @@ def _cut_weights(plan: Plan, stage_of: dict[int, int]) -> None:
         tensor = plan.tape.tensors[t]
         length = next((n for n in tensor.shape if n > 1), 1)
         flops = sum(_use_flops(plan.nodes[k], i) for k, i in plan.uses[t]) * plan.batch
-        pieces = max(1, min(WEIGHT_TILES, int(flops // WEIGHT_TILE_FLOPS)))
+        pieces = max(1, min(WEIGHT_TILES, int(flops // WEIGHT_TILE_FLOPS)), int(flops // TILE_FLOPS))
         height = -(-length // pieces)
         height = min(length, -(-height // 8) * 8)
         stage = plan.stages[stage_of.get(t, 0)]

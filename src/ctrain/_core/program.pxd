@@ -109,6 +109,7 @@ cdef class Program:
     cdef bint has_random
     cdef Py_ssize_t tile_rows, slab_rows, tile_bytes, slab_bytes, weight_offset
     cdef double flops
+    cdef Py_ssize_t n_weights
     cdef ct_node *nodes
     cdef const ct_op **op
     cdef uint8_t *reads_batch

@@ -332,6 +332,7 @@ cdef class Program:
             chunk = &self.chunks[<int>k]
             chunk.offset, chunk.n = parameter.offset + begin * n_cols, height * n_cols
             chunk.decay = parameter.decay
+            self.n_weights += chunk.n
             chunk.transposed = self.transposed[t]
             chunk.i0, chunk.n_rows, chunk.n_cols, chunk.height = begin, n_rows, n_cols, height
 
@@ -438,6 +439,8 @@ cdef class Program:
         cdef ct_frame *frame = &ws.frames[0]
         cdef int k, j
         self.point(ws, frame, 0)
+        ws.rows[0] = 0  # the identity under which they draw random numbers
+        frame.row = ws.rows
         for k in range(self.stages[stage].single.begin, self.stages[stage].single.end):
             j = self.order[k]
             self.op[j].forward(&self.nodes[j], frame, batch.rows if self.reads_batch[j] else 1)

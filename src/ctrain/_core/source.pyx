@@ -100,6 +100,10 @@ cdef class Arrays(Source):
         parts = [np.ascontiguousarray(a) for a in (matrix.data, matrix.indices, matrix.indptr)]
         self._keep.extend(parts)
         data, indices, indptr = parts
+        if indices.size and not 0 <= indices.min() <= indices.max() < matrix.shape[1]:
+            raise ValueError(f"{name}: a column index is not in [0, {matrix.shape[1]})")
+        if indptr[0] != 0 or indptr[-1] > indices.size or np.any(np.diff(indptr) < 0):
+            raise ValueError(f"{name}: indptr is not a CSR row pointer")
         field.sparse = True
         field.data = <const char *><uintptr_t>data.__array_interface__["data"][0]
         field.item = data.itemsize

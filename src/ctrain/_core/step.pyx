@@ -34,10 +34,8 @@ cdef extern from *:
     """
     int ct_flag(const int *flag) noexcept nogil
 
-#: flops of a phase below which a fork-join costs more than it saves
-cdef double PARALLEL_FLOPS = 1.5e6
-#: weights below which one thread updates them all
-cdef Py_ssize_t PARALLEL_WEIGHTS = 30000
+#: what updating one weight counts for, beside flops of a matrix product
+cdef double UPDATE_FLOPS = 50.0
 cdef Py_ssize_t ROW_BLOCK = _plan.ROW_BLOCK
 cdef uint8_t SKIP = _plan.SKIP
 cdef uint8_t ADD = _plan.ADD
@@ -106,10 +104,13 @@ cdef void run_rows(
     Program p, Workspace ws, const Batch *batch, int stage, bint forward, bint backward
 ) noexcept nogil:
     cdef ptrdiff_t n = (batch.rows + p.tile_rows - 1) // p.tile_rows, i
-    cdef bint many = n > 1 and p.flops * batch.rows > PARALLEL_FLOPS
-    for i in prange(n, num_threads=p.n_threads, schedule="dynamic", chunksize=1,
-                    use_threads_if=many and may_fork_join()):
-        run_tile(p, ws, threadid(), batch, i, stage, forward, backward)
+    cdef bint many = n > 1 and may_fork_join(p.n_threads, p.flops * batch.rows)
+    if many:
+        for i in prange(n, num_threads=p.n_threads, schedule="dynamic", chunksize=1):
+            run_tile(p, ws, threadid(), batch, i, stage, forward, backward)
+    else:
+        for i in range(n):
+            run_tile(p, ws, 0, batch, i, stage, forward, backward)
 
 
 cdef void run_weight_tile(
@@ -140,10 +141,13 @@ cdef void run_weight_tile(
 
 cdef void run_weights(Program p, Workspace ws, const Batch *batch, int stage) noexcept nogil:
     cdef int begin = p.stages[stage].tiles.begin, end = p.stages[stage].tiles.end, i
-    cdef bint many = end - begin > 1 and p.flops * batch.rows > PARALLEL_FLOPS
-    for i in prange(begin, end, num_threads=p.n_threads, schedule="dynamic", chunksize=1,
-                    use_threads_if=many and may_fork_join()):
-        run_weight_tile(p, ws, threadid(), batch, i)
+    cdef bint many = end - begin > 1 and may_fork_join(p.n_threads, p.flops * batch.rows)
+    if many:
+        for i in prange(begin, end, num_threads=p.n_threads, schedule="dynamic", chunksize=1):
+            run_weight_tile(p, ws, threadid(), batch, i)
+    else:
+        for i in range(begin, end):
+            run_weight_tile(p, ws, 0, batch, i)
 
 
 cdef void run_single_back(Program p, Workspace ws, int stage, const Batch *batch) noexcept nogil:
@@ -252,15 +256,15 @@ cdef void run_chunk(
 
 cdef void run_update(Program p, Optimizer optimizer, const ct_update_args *decayed) noexcept nogil:
     cdef ct_update_args plain = decayed[0]
-    cdef Py_ssize_t weights = 0
     cdef int k
+    cdef bint many = p.n_chunks > 1 and may_fork_join(p.n_threads, UPDATE_FLOPS * p.n_weights)
     plain.alpha = plain.l1 = plain.decay = 0.0
-    for k in range(p.n_chunks):
-        weights += p.chunks[k].n
-    cdef bint many = p.n_chunks > 1 and weights > PARALLEL_WEIGHTS
-    for k in prange(p.n_chunks, num_threads=p.n_threads, schedule="static",
-                    use_threads_if=many and may_fork_join()):
-        run_chunk(p, optimizer, decayed, &plain, k)
+    if many:
+        for k in prange(p.n_chunks, num_threads=p.n_threads, schedule="static"):
+            run_chunk(p, optimizer, decayed, &plain, k)
+    else:
+        for k in range(p.n_chunks):
+            run_chunk(p, optimizer, decayed, &plain, k)
 
 
 def run_steps(

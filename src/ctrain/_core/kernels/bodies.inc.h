@@ -1,11 +1,13 @@
 /* Every kernel body, for one target and one dtype, and the table of them. */
 #include "simd.h"
 #include "vmath.inc.c"
+#include "lanes.inc.c"
 #include "batch.inc.c"
 #include "gemm.inc.c"
 #include "linear.inc.c"
 #include "elementwise.inc.c"
 #include "reduce.inc.c"
+#include "softmax.inc.c"
 #include "shape.inc.c"
 #include "random.inc.c"
 #include "loss.inc.c"

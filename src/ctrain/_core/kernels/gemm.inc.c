@@ -1,98 +1,346 @@
 /* C = start + A B from register tiles, and transposition.
 
-   Every element of C is one FMA chain over k, whatever the tile, so its bits
-   depend neither on its place nor on the width of the vectors. */
+   Every element of C is one chain of FMAs over k, wherever it lies, so its bits
+   depend neither on the tile nor on the width of the vectors. Sums pass through
+   C between blocks of k. */
 
 #if CT_BITS == 512 || (CT_BITS == 128 && CT_HAS_FMA)
-#define GEMM_ROWS 8 /* 32 registers: 24 sums, 3 of B, 1 of A */
-#define GEMM_VECS 3
-#elif CT_HAS_FMA
-#define GEMM_ROWS 4 /* 16 registers: 12 sums, 3 of B, 1 of A */
-#define GEMM_VECS 3
+#define ROWS 8 /* of 32 registers: 24 sums, 3 of B, 1 of A */
 #else
-#define GEMM_ROWS 4 /* 16 registers, one of them for the product */
-#define GEMM_VECS 2
+#define ROWS 4 /* of 16 registers: 12 sums, 3 of B, 1 of A */
 #endif
+#define VECS 3
+#define LINE (64 / (int)sizeof(REAL))
+#define BLOCK_K 256              /* rows of B in a block; its last one may be a quarter longer */
+#define BLOCK_M (16 * LINE) /* rows of A that are copied at once */
 
-/* One tile: rows x vecs sums in registers. The last vector has `last` lanes.
-   start: first row of what the sums start from, NULL for zeros. */
-CT_INLINE void FN(gemm_tile)(const int rows, const int vecs, const int whole, ptrdiff_t last,
-                             ptrdiff_t k, const REAL *a, ptrdiff_t a_row, ptrdiff_t a_col,
-                             const REAL *b, ptrdiff_t b_row, REAL *c, ptrdiff_t c_row,
-                             const REAL *start, ptrdiff_t start_row)
+/* What the tiles of one panel, columns j to j + vecs * W of C, share. */
+typedef struct {
+    ptrdiff_t k, a_row, a_col, b_row, c_row, start_row;
+    ptrdiff_t last;      /* lanes of the last vector */
+    ptrdiff_t ahead_row; /* of B, or 0 where there is nothing to fetch */
+    REAL *packed;        /* where the first tile leaves its B, (k, vecs * W) */
+} FN(panel);
+
+/* One tile: rows x vecs sums in registers. start: first row of what they start from, NULL for
+   zeros. ahead: a column of the next panel of B, fetched into L2 on the way. */
+CT_INLINE void FN(tile)(const int rows, const int vecs, const int whole, const int pack,
+                        const FN(panel) *s, const REAL *a, const REAL *b, REAL *c,
+                        const REAL *start, const REAL *ahead)
 {
-    V sum[GEMM_ROWS][GEMM_VECS];
+    V sum[ROWS][8];
+    ptrdiff_t a_row = s->a_row, a_col = s->a_col, b_row = s->b_row, last = s->last;
+    ptrdiff_t ahead_row = s->ahead_row;
+    REAL *packed = s->packed;
 #pragma GCC unroll 8
-    for (int i = 0; i < rows; i++)
-#pragma GCC unroll 4
-        for (int j = 0; j < vecs; j++) {
-            const REAL *s = start + i * start_row + j * W;
-            sum[i][j] = !start                        ? V_SET(0)
-                        : whole || j + 1 < vecs ? V_LOAD(s)
-                                                : V_LOAD_N(s, last);
-        }
-    for (ptrdiff_t p = 0; p < k; p++, a += a_col, b += b_row) {
-        V bv[GEMM_VECS];
-#pragma GCC unroll 4
+    for (int i = 0; i < rows; i++) {
+#pragma GCC unroll 8
+        for (int j = 0; j < vecs; j++)
+            sum[i][j] = !start                  ? V_SET(0)
+                        : whole || j + 1 < vecs ? V_LOAD(start + j * W)
+                                                : V_LOAD_N(start + j * W, last);
+        start += start ? s->start_row : 0;
+    }
+    for (ptrdiff_t p = s->k; p > 0; p--) {
+        V bv[8];
+#pragma GCC unroll 8
         for (int j = 0; j < vecs; j++)
             bv[j] = whole || j + 1 < vecs ? V_LOAD(b + j * W) : V_LOAD_N(b + j * W, last);
+        if (pack) {
+#pragma GCC unroll 8
+            for (int j = 0; j < vecs; j++) V_STORE(packed + j * W, bv[j]);
+            packed += vecs * W;
+        }
 #pragma GCC unroll 8
         for (int i = 0; i < rows; i++) {
             V av = V_SET(a[i * a_row]);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
             for (int j = 0; j < vecs; j++) sum[i][j] = V_FMA(av, bv[j], sum[i][j]);
         }
+        __builtin_prefetch(ahead, 0, 2);
+        a += a_col;
+        b += b_row;
+        ahead += ahead_row;
     }
 #pragma GCC unroll 8
-    for (int i = 0; i < rows; i++)
-#pragma GCC unroll 4
-        for (int j = 0; j < vecs; j++) {
-            REAL *d = c + i * c_row + j * W;
+    for (int i = 0; i < rows; i++) {
+#pragma GCC unroll 8
+        for (int j = 0; j < vecs; j++)
             if (whole || j + 1 < vecs)
-                V_STORE(d, sum[i][j]);
+                V_STORE(c + j * W, sum[i][j]);
             else
-                V_STORE_N(d, sum[i][j], last);
+                V_STORE_N(c + j * W, sum[i][j], last);
+        c += s->c_row;
+    }
+}
+
+typedef void (*FN(tile_fn))(const FN(panel) *, const REAL *a, const REAL *b, REAL *c,
+                            const REAL *start, const REAL *ahead);
+#define TILE(name, rows, vecs, whole, pack)                                                  \
+    static void FN(name)(const FN(panel) *s, const REAL *a, const REAL *b, REAL *c,          \
+                         const REAL *start, const REAL *ahead)                               \
+    {                                                                                        \
+        FN(tile)(rows, vecs, whole, pack, s, a, b, c, start, ahead);                         \
+    }
+#define TILES(rows)                                                                          \
+    TILE(tile##rows##1n, rows, 1, 0, 0)                                                      \
+    TILE(tile##rows##2n, rows, 2, 0, 0)                                                      \
+    TILE(tile##rows##3n, rows, 3, 0, 0)                                                      \
+    TILE(tile##rows##1, rows, 1, 1, 0)                                                       \
+    TILE(tile##rows##2, rows, 2, 1, 0)                                                       \
+    TILE(tile##rows##3, rows, 3, 1, 0)
+TILES(1)
+TILES(2)
+TILES(3)
+TILES(4)
+#if ROWS == 8
+TILES(5)
+TILES(6)
+TILES(7)
+TILES(8)
+#endif
+TILE(tile14, 1, 4, 1, 0)
+TILE(tile18, 1, 8, 1, 0)
+TILE(tile24, 2, 4, 1, 0)
+TILE(tile_pack1, ROWS, 1, 1, 1)
+TILE(tile_pack2, ROWS, 2, 1, 1)
+TILE(tile_pack3, ROWS, 3, 1, 1)
+
+/* by height, last vector whole, vectors */
+#define TILE_ROW(rows)                                                                       \
+    {                                                                                        \
+        {FN(tile##rows##1n), FN(tile##rows##2n), FN(tile##rows##3n)},                        \
+        {FN(tile##rows##1), FN(tile##rows##2), FN(tile##rows##3)},                           \
+    }
+static const FN(tile_fn) FN(tiles)[ROWS][2][3] = {
+    TILE_ROW(1), TILE_ROW(2), TILE_ROW(3), TILE_ROW(4),
+#if ROWS == 8
+    TILE_ROW(5), TILE_ROW(6), TILE_ROW(7), TILE_ROW(8),
+#endif
+};
+static const FN(tile_fn) FN(tiles_pack)[3] = {FN(tile_pack1), FN(tile_pack2), FN(tile_pack3)};
+
+#if CT_BITS == 512 && CT_F64
+#define QUARTERS(a, b, i) ((V)_mm512_shuffle_f64x2((__m512d)(a), (__m512d)(b), i))
+#elif CT_BITS == 512
+#define QUARTERS(a, b, i) ((V)_mm512_shuffle_f32x4((__m512)(a), (__m512)(b), i))
+#elif CT_F64
+#define QUARTERS(a, b, i) ((V)_mm256_permute2f128_pd((__m256d)(a), (__m256d)(b), i))
+#else
+#define QUARTERS(a, b, i) ((V)_mm256_permute2f128_ps((__m256)(a), (__m256)(b), i))
+#endif
+
+/* r (W vectors) becomes its transpose: within 128 bits by zips, then whole 128 bits. */
+CT_INLINE void FN(transpose_block)(V *r)
+{
+    enum { L = 16 / sizeof(REAL) };
+#pragma GCC unroll 8
+    for (int i = 0; i < W; i += L) {
+        V *s = r + i;
+#if CT_F64
+        V low = V_ZIP_LOW(s[0], s[1]), high = V_ZIP_HIGH(s[0], s[1]);
+        s[0] = low;
+        s[1] = high;
+#else
+        V a = V_ZIP_LOW(s[0], s[2]), b = V_ZIP_LOW(s[1], s[3]);
+        V c = V_ZIP_HIGH(s[0], s[2]), d = V_ZIP_HIGH(s[1], s[3]);
+        s[0] = V_ZIP_LOW(a, b);
+        s[1] = V_ZIP_HIGH(a, b);
+        s[2] = V_ZIP_LOW(c, d);
+        s[3] = V_ZIP_HIGH(c, d);
+#endif
+    }
+#if CT_BITS == 512
+#pragma GCC unroll 8
+    for (int i = 0; i < L; i++) {
+        V *s = r + i;
+        V a = QUARTERS(s[0], s[L], 0x44), b = QUARTERS(s[0], s[L], 0xee);
+        V c = QUARTERS(s[2 * L], s[3 * L], 0x44), d = QUARTERS(s[2 * L], s[3 * L], 0xee);
+        s[0] = QUARTERS(a, c, 0x88);
+        s[L] = QUARTERS(a, c, 0xdd);
+        s[2 * L] = QUARTERS(b, d, 0x88);
+        s[3 * L] = QUARTERS(b, d, 0xdd);
+    }
+#elif CT_BITS == 256
+#pragma GCC unroll 8
+    for (int i = 0; i < L; i++) {
+        V low = QUARTERS(r[i], r[i + L], 0x20), high = QUARTERS(r[i], r[i + L], 0x31);
+        r[i] = low;
+        r[i + L] = high;
+    }
+#endif
+}
+
+/* The same chains for a few columns of C, vectors running down its rows: groups * W rows, of
+   the last vector `lanes`. across: A is given transposed (a_row 1), else a_col is 1. */
+CT_INLINE void FN(narrow)(const int cols, const int groups, const int across, ptrdiff_t lanes,
+                          ptrdiff_t k, const REAL *a, ptrdiff_t a_row, ptrdiff_t a_col,
+                          const REAL *b, ptrdiff_t b_row, REAL *c, ptrdiff_t c_row,
+                          const REAL *start, ptrdiff_t start_row)
+{
+    V sum[4][4];
+    REAL column[W];
+    const ptrdiff_t whole = groups > 1 || lanes == W;
+#pragma GCC unroll 4
+    for (int g = 0; g < groups; g++)
+#pragma GCC unroll 4
+        for (int j = 0; j < cols; j++) {
+            if (!start || !start_row) {
+                sum[g][j] = V_SET(start ? start[j] : 0);
+            } else if (start_row == 1 && whole) {
+                sum[g][j] = V_LOAD(start + g * W);
+            } else {
+                for (ptrdiff_t i = 0; i < W; i++)
+                    column[i] = start[j + (g * W + (i < lanes ? i : 0)) * start_row];
+                sum[g][j] = V_LOAD(column);
+            }
+        }
+    if (across) {
+        for (ptrdiff_t p = 0; p < k; p++, a += a_col, b += b_row)
+#pragma GCC unroll 4
+            for (int g = 0; g < groups; g++) {
+                V av = whole ? V_LOAD(a + g * W) : V_LOAD_N(a, lanes);
+#pragma GCC unroll 4
+                for (int j = 0; j < cols; j++) sum[g][j] = V_FMA(av, V_SET(b[j]), sum[g][j]);
+            }
+    } else {
+        for (ptrdiff_t p = 0; p < k; p += W, a += W, b += W * b_row) {
+            ptrdiff_t left = k - p;
+#pragma GCC unroll 4
+            for (int g = 0; g < groups; g++) {
+                V r[W];
+#pragma GCC unroll 16
+                for (int i = 0; i < W; i++) {
+                    const REAL *row = a + (g * W + (groups > 1 || i < lanes ? i : 0)) * a_row;
+                    r[i] = left >= W ? V_LOAD(row) : V_LOAD_N(row, left);
+                }
+                FN(transpose_block)(r);
+#pragma GCC unroll 16
+                for (int q = 0; q < W; q++) {
+                    if (q >= left) break;
+#pragma GCC unroll 4
+                    for (int j = 0; j < cols; j++)
+                        sum[g][j] = V_FMA(r[q], V_SET(b[q * b_row + j]), sum[g][j]);
+                }
+            }
+        }
+    }
+#pragma GCC unroll 4
+    for (int g = 0; g < groups; g++)
+#pragma GCC unroll 4
+        for (int j = 0; j < cols; j++) {
+            if (c_row == 1 && whole) {
+                V_STORE(c + g * W, sum[g][j]);
+                continue;
+            }
+            V_STORE(column, sum[g][j]);
+            for (ptrdiff_t i = 0; i < (whole ? W : lanes); i++)
+                c[j + (g * W + i) * c_row] = column[i];
         }
 }
 
-#define GEMM_PANEL(vecs, whole)                                                              \
-    static void FN(gemm_panel##vecs##whole)(                                                 \
-        ptrdiff_t m, ptrdiff_t last, ptrdiff_t k, const REAL *a, ptrdiff_t a_row,            \
-        ptrdiff_t a_col, const REAL *b, ptrdiff_t b_row, REAL *c, ptrdiff_t c_row,           \
-        const REAL *start, ptrdiff_t start_row)                                              \
+#define NARROW(name, cols, groups, across)                                                   \
+    static void FN(name)(ptrdiff_t m, ptrdiff_t k, const REAL *a, ptrdiff_t a_row,           \
+                         ptrdiff_t a_col, const REAL *b, ptrdiff_t b_row, REAL *c,           \
+                         ptrdiff_t c_row, const REAL *start, ptrdiff_t start_row)            \
     {                                                                                        \
-        for (; m >= GEMM_ROWS; m -= GEMM_ROWS) {                                             \
-            FN(gemm_tile)(GEMM_ROWS, vecs, whole, last, k, a, a_row, a_col, b, b_row, c,     \
-                          c_row, start, start_row);                                          \
-            a += GEMM_ROWS * a_row;                                                          \
-            c += GEMM_ROWS * c_row;                                                          \
-            if (start) start += GEMM_ROWS * start_row;                                       \
-        }                                                                                    \
-        switch (m) {                                                                         \
-            GEMM_REST(1, vecs, whole)                                                        \
-            GEMM_REST(2, vecs, whole)                                                        \
-            GEMM_REST(3, vecs, whole)                                                        \
-            GEMM_REST(4, vecs, whole)                                                        \
-            GEMM_REST(5, vecs, whole)                                                        \
-            GEMM_REST(6, vecs, whole)                                                        \
-            GEMM_REST(7, vecs, whole)                                                        \
+        for (ptrdiff_t i = 0, step; i < m; i += step) {                                      \
+            const int many = groups > 1 && m - i >= groups * W;                              \
+            step = many ? groups * W : W;                                                    \
+            if (many)                                                                        \
+                FN(narrow)(cols, groups, across, W, k, a, a_row, a_col, b, b_row, c, c_row,  \
+                           start, start_row);                                                \
+            else                                                                             \
+                FN(narrow)(cols, 1, across, m - i < W ? m - i : W, k, a, a_row, a_col, b,    \
+                           b_row, c, c_row, start, start_row);                               \
+            a += step * a_row;                                                               \
+            c += step * c_row;                                                               \
+            if (start) start += step * start_row;                                            \
         }                                                                                    \
     }
-#define GEMM_REST(rows, vecs, whole)                                                         \
-    case rows:                                                                               \
-        if (rows < GEMM_ROWS)                                                                \
-            FN(gemm_tile)(rows < GEMM_ROWS ? rows : 1, vecs, whole, last, k, a, a_row,       \
-                          a_col, b, b_row, c, c_row, start, start_row);                      \
-        break;
+NARROW(narrow1_along, 1, 2, 0)
+NARROW(narrow2_along, 2, 2, 0)
+NARROW(narrow3_along, 3, 1, 0)
+NARROW(narrow4_along, 4, 1, 0)
+NARROW(narrow1_across, 1, 4, 1)
+NARROW(narrow2_across, 2, 4, 1)
+NARROW(narrow3_across, 3, 2, 1)
+NARROW(narrow4_across, 4, 2, 1)
 
-GEMM_PANEL(1, 0)
-GEMM_PANEL(1, 1)
-GEMM_PANEL(2, 0)
-GEMM_PANEL(2, 1)
-#if GEMM_VECS > 2
-GEMM_PANEL(3, 0)
-GEMM_PANEL(3, 1)
-#endif
+typedef void (*FN(narrow_fn))(ptrdiff_t m, ptrdiff_t k, const REAL *a, ptrdiff_t a_row,
+                              ptrdiff_t a_col, const REAL *b, ptrdiff_t b_row, REAL *c,
+                              ptrdiff_t c_row, const REAL *start, ptrdiff_t start_row);
+static const FN(narrow_fn) FN(narrows)[2][4] = {
+    {FN(narrow1_along), FN(narrow2_along), FN(narrow3_along), FN(narrow4_along)},
+    {FN(narrow1_across), FN(narrow2_across), FN(narrow3_across), FN(narrow4_across)},
+};
+
+/* A (m, k), given transposed, as lines of LINE rows for each p: [m / LINE][k][LINE] with a
+   line between the blocks. Lines of A that lie pages apart share one set of L1, which takes
+   one miss at a time; neighbours come at once. */
+static void FN(pack_a)(const REAL *a, ptrdiff_t a_col, ptrdiff_t m, ptrdiff_t k, REAL *packed)
+{
+    for (ptrdiff_t p = 0; p < k; p++, a += a_col, packed += LINE) {
+        REAL *d = packed;
+        ptrdiff_t i = 0;
+        for (; i + LINE <= m; i += LINE, d += LINE * (k + 1))
+            memcpy(d, a + i, LINE * sizeof(REAL));
+        for (; i < m; i++) *d++ = a[i];
+    }
+}
+
+/* How many vectors wide the next panel is. One or two rows want more sums under way. */
+CT_INLINE int FN(panel_vecs)(ptrdiff_t m, ptrdiff_t n)
+{
+    if (m == 1 && n >= 8 * W) return 8;
+    if (m <= 2 && n >= 4 * W) return 4;
+    ptrdiff_t vecs = (n + W - 1) / W;
+    return vecs < VECS ? (int)vecs : vecs == 4 ? 2 : VECS;
+}
+
+CT_INLINE FN(tile_fn) FN(pick_tile)(ptrdiff_t rows, int vecs, int whole)
+{
+    if (vecs > VECS) return rows == 2 ? FN(tile24) : vecs == 8 ? FN(tile18) : FN(tile14);
+    return FN(tiles)[rows - 1][whole][vecs - 1];
+}
+
+/* All columns of m rows of C over s->k rows of B, panel by panel. packed: A comes from pack_a;
+   pack_b: the first tile copies its panel of B. next: B behind this block, NULL at the end. */
+static void FN(gemm_block)(FN(panel) s, ptrdiff_t m, ptrdiff_t n, const REAL *a, int packed,
+                           const REAL *b, const REAL *next, REAL *c, const REAL *start,
+                           int pack_b)
+{
+    const ptrdiff_t b_row = s.b_row;
+    for (ptrdiff_t j = 0; j < n;) {
+        const int vecs = FN(panel_vecs)(m, n - j), whole = n - j >= vecs * W;
+        const int pack = pack_b && whole && vecs <= VECS;
+        const REAL *bj = b + j, *ahead = bj + vecs * W, *sj = start ? start + j : NULL;
+        REAL *cj = c + j;
+        j += vecs * W;
+        s.last = whole ? W : n - j + W;
+        s.b_row = s.ahead_row = b_row;
+        if (j >= n) {
+            ahead = next ? next : b;
+            s.ahead_row = next ? b_row : 0;
+        }
+        for (ptrdiff_t i = 0; i < m; i += ROWS) {
+            const ptrdiff_t rows = m - i < ROWS ? m - i : ROWS;
+            const REAL *ai =
+                a + (packed ? i / LINE * (LINE * (s.k + 1)) + i % LINE : i * s.a_row);
+            if (i >= VECS * ROWS) s.ahead_row = 0;
+            if (pack && !i) {
+                FN(tiles_pack)[vecs - 1](&s, ai, bj, cj, sj, ahead);
+                bj = s.packed;
+                s.b_row = vecs * W;
+            } else {
+                FN(pick_tile)(rows, vecs, whole)(&s, ai, bj, cj, sj, ahead);
+            }
+            cj += ROWS * s.c_row;
+            if (sj) sj += ROWS * s.start_row;
+            if (s.ahead_row) ahead += W;
+        }
+    }
+}
 
 static void FN(gemm)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *a_, ptrdiff_t a_row,
                      ptrdiff_t a_col, const void *b_, ptrdiff_t b_row, void *c_,
@@ -101,42 +349,71 @@ static void FN(gemm)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *a_, ptrd
     const REAL *a = a_, *b = b_, *start = bias ? bias : add ? c_ : NULL;
     REAL *c = c_;
     ptrdiff_t start_row = bias ? 0 : c_row;
-    (void)scratch;
-    for (ptrdiff_t j = 0; j < n;) {
-        ptrdiff_t left = (n - j + W - 1) / W, last = W;
-        int vecs = left >= GEMM_VECS ? GEMM_VECS : (int)left;
-        if (GEMM_VECS == 3 && left == 4) vecs = 2;
-        if (vecs == left) last = n - j - (vecs - 1) * W;
-        const REAL *s = start ? start + j : NULL;
-#define GEMM_CALL(vecs, whole)                                                               \
-    FN(gemm_panel##vecs##whole)(m, last, k, a, a_row, a_col, b + j, b_row, c + j, c_row, s,  \
-                                start_row)
-        switch (2 * vecs + (last == W)) {
-        case 2: GEMM_CALL(1, 0); break;
-        case 3: GEMM_CALL(1, 1); break;
-        case 4: GEMM_CALL(2, 0); break;
-        case 5: GEMM_CALL(2, 1); break;
-#if GEMM_VECS > 2
-        case 6: GEMM_CALL(3, 0); break;
-        default: GEMM_CALL(3, 1); break;
-#endif
+    if (m >= 4 && (n == 1 || 2 * n < W) && (a_row == 1 || a_col == 1)) {
+        for (ptrdiff_t j = 0, cols; j < n; j += cols) {
+            cols = n - j < 4 ? n - j : 4;
+            FN(narrows)[a_row == 1][cols - 1](m, k, a, a_row, a_col, b + j, b_row, c + j, c_row,
+                                              start ? start + j : NULL, start_row);
         }
-        j += vecs * W;
+        return;
     }
+    const ptrdiff_t bytes = k * n * (ptrdiff_t)sizeof(REAL);
+    const int pack_b = m >= 8 * ROWS && bytes > 3 << 19; /* else L2 holds it as it is */
+    const int packed = a_row == 1 && a_col % (32 * LINE) == 0 && m > ROWS && k >= LINE;
+    REAL *copy = (REAL *)scratch + BLOCK_K * 5 / 4 * VECS * W;
+    FN(panel) s = {k, a_row, packed ? LINE : a_col, b_row, c_row, start_row, W, 0, scratch};
+    do {
+        s.k = k <= BLOCK_K * 5 / 4 ? k : BLOCK_K;
+        k -= s.k;
+        const REAL *next = k ? b + s.k * b_row : NULL;
+        for (ptrdiff_t i = 0, rows; i < m; i += rows) {
+            rows = packed && m - i > BLOCK_M ? BLOCK_M : m - i;
+            const REAL *ai = a + i * a_row;
+            if (packed) {
+                FN(pack_a)(ai, a_col, rows, s.k, copy);
+                ai = copy;
+            }
+            FN(gemm_block)(s, rows, n, ai, packed, b, next, c + i * c_row,
+                           start ? start + i * s.start_row : NULL, pack_b);
+        }
+        a += s.k * a_col;
+        b += s.k * b_row;
+        start = c;
+        s.start_row = c_row;
+    } while (k > 0);
 }
 
+/* dst (n, m) = src (m, n) transposed. */
 static void FN(transpose)(const void *src_, ptrdiff_t src_row, void *dst_, ptrdiff_t dst_row,
                           ptrdiff_t m, ptrdiff_t n)
 {
-    const REAL *src = src_;
-    REAL *dst = dst_;
-    for (ptrdiff_t i = 0; i < m; i += 16)
-        for (ptrdiff_t j = 0; j < n; j++)
-            for (ptrdiff_t r = i; r < m && r < i + 16; r++) dst[j * dst_row + r] = src[r * src_row + j];
+    for (ptrdiff_t i = 0; i < m; i += W)
+        for (ptrdiff_t j = 0; j < n; j += W) {
+            const ptrdiff_t h = m - i < W ? m - i : W, w = n - j < W ? n - j : W;
+            const REAL *src = (const REAL *)src_ + i * src_row + j;
+            REAL *dst = (REAL *)dst_ + j * dst_row + i;
+            V r[W];
+            if (h == W && w == W) {
+#pragma GCC unroll 16
+                for (int l = 0; l < W; l++) r[l] = V_LOAD(src + l * src_row);
+                FN(transpose_block)(r);
+#pragma GCC unroll 16
+                for (int l = 0; l < W; l++) V_STORE(dst + l * dst_row, r[l]);
+            } else {
+                for (int l = 0; l < W; l++) r[l] = V_LOAD_N(src + (l < h ? l : 0) * src_row, w);
+                FN(transpose_block)(r);
+                for (int l = 0; l < w; l++) V_STORE_N(dst + l * dst_row, r[l], h);
+            }
+        }
 }
 
-#undef GEMM_ROWS
-#undef GEMM_VECS
-#undef GEMM_PANEL
-#undef GEMM_REST
-#undef GEMM_CALL
+#undef ROWS
+#undef VECS
+#undef LINE
+#undef QUARTERS
+#undef BLOCK_K
+#undef BLOCK_M
+#undef TILE
+#undef TILES
+#undef TILE_ROW
+#undef NARROW

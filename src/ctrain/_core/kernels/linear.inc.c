@@ -35,21 +35,16 @@ CT_INLINE void FN(add_rows)(REAL *dst, const REAL *src, ptrdiff_t row, ptrdiff_t
     }
 }
 
-/* Sum of x (n): element i in lane i % 16, lanes added as 8 + 8, 4 + 4, 2 + 2, 1 + 1. */
+/* Sum of x (n) over the 16 virtual lanes. */
 CT_INLINE REAL FN(lane_sum)(const REAL *x, ptrdiff_t n)
 {
-    V sum[16 / W];
-    REAL lane[16];
-    ptrdiff_t i = 0;
-    for (int j = 0; j < 16 / W; j++) sum[j] = V_SET(0);
-    for (; i + 16 <= n; i += 16)
-        for (int j = 0; j < 16 / W; j++) sum[j] += V_LOAD(x + i + j * W);
-    for (int j = 0; i < n; i += W, j++)
-        sum[j] += n - i < W ? V_LOAD_N(x + i, n - i) : V_LOAD(x + i);
-    for (int j = 0; j < 16 / W; j++) V_STORE(lane + j * W, sum[j]);
-    for (int half = 8; half; half /= 2)
-        for (int j = 0; j < half; j++) lane[j] += lane[j + half];
-    return lane[0];
+    V sum[LANES], v[LANES];
+    FN(load16)(sum, x, n);
+    for (ptrdiff_t i = 16; i < n; i += 16) {
+        FN(load16)(v, x + i, n - i);
+        for (int j = 0; j < LANES; j++) sum[j] += v[j];
+    }
+    return FN(sum16)(sum);
 }
 
 /* y (m, n) = x (m, k) w (k, n) + bias (n), m = rows * ints[0].
@@ -80,8 +75,12 @@ static void FN(matmul_param)(const ct_node *node, const ct_frame *frame, ptrdiff
     REAL *grad = (REAL *)frame->grad[node->in[input]];
     if (input == 1) {
         const REAL *x = (const REAL *)frame->value[node->in[0]];
-        FN(gemm)(i1 - i0, n, m, x + i0, 1, k, dy, n, grad + i0 * n, n, NULL, add,
-                 frame->scratch);
+        if (k == 1) /* the first axis longer than 1 is that of the columns */
+            FN(gemm)(1, n > 1 ? i1 - i0 : 1, m, x, 1, 1, dy + i0, n, grad + i0, n, NULL, add,
+                     frame->scratch);
+        else
+            FN(gemm)(i1 - i0, n, m, x + i0, 1, k, dy, n, grad + i0 * n, n, NULL, add,
+                     frame->scratch);
     } else {
         if (!add) memset(grad + i0, 0, sizeof(REAL) * (size_t)(i1 - i0));
         FN(add_rows)(grad + i0, dy + i0, n, m, i1 - i0);

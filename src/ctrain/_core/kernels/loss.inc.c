@@ -249,6 +249,7 @@ typedef struct {
     ptrdiff_t c;
     V keep, rest; /* 1 - smoothing, smoothing / c */
     int index;
+    REAL label;   /* the index to the nearest whole number; -1: not a class */
 } FN(position);
 
 CT_INLINE V FN(share)(const FN(position) *at, ptrdiff_t i, V t)
@@ -256,7 +257,7 @@ CT_INLINE V FN(share)(const FN(position) *at, ptrdiff_t i, V t)
     if (!at->index) return V_FMA(at->keep, t, at->rest);
     V k;
     for (int j = 0; j < W; j++) k[j] = (REAL)j;
-    return V_SELECT(k == V_SET(at->t[0] - (REAL)i), at->keep + at->rest, at->rest);
+    return V_SELECT(k == V_SET(at->label - (REAL)i), at->keep + at->rest, at->rest);
 }
 
 CT_INLINE FN(position) FN(position_at)(const ct_node *node, const ct_frame *frame, ptrdiff_t i)
@@ -269,11 +270,13 @@ CT_INLINE FN(position) FN(position_at)(const ct_node *node, const ct_frame *fram
     at.t = TARGET + (at.index ? i : i * at.c);
     at.keep = V_SET(1 - smooth);
     at.rest = V_SET(smooth / (REAL)at.c);
+    const REAL k = at.t[0] + (REAL)0.5;
+    at.label = k >= 0 && k < (REAL)at.c ? (REAL)(int64_t)k : -1;
     return at;
 }
 
-/* m = max z, sum of exp(z - m), of the shares, of share * (z - m). A class index
-   that is not one of 0 .. c - 1 gives NaN. */
+/* m = max z, sum of exp(z - m), of the shares, of share * (z - m). An index
+   that is no class gives NaN. */
 CT_INLINE void FN(position_sums)(const FN(position) *at, REAL *top, REAL *sum, REAL *mass,
                                  REAL *dot)
 {
@@ -306,10 +309,7 @@ CT_INLINE void FN(position_sums)(const FN(position) *at, REAL *top, REAL *sum, R
     *sum = FN(sum16)(s0);
     *mass = FN(sum16)(s1);
     *dot = FN(sum16)(s2);
-    if (at->index) {
-        const REAL k = at->t[0];
-        *mass = k >= 0 && k < (REAL)c && k == (REAL)(int64_t)k ? 1 : (REAL)NAN;
-    }
+    if (at->index) *mass = at->label >= 0 ? 1 : (REAL)NAN;
 }
 
 /* The losses of positions [first, first + m), m <= 16, zeros behind. */
@@ -352,7 +352,8 @@ static void FN(log_loss_forward)(const ct_node *node, const ct_frame *frame, ptr
     }
 }
 
-/* dz = g (mass softmax(z) - share), dt = g (1 - smoothing) (log sum - (z - top)) */
+/* dz = g (mass softmax(z) - share), dt = g (1 - smoothing) (log sum - (z - top)); 0
+   for an index. */
 static void FN(log_loss_backward)(const ct_node *node, const ct_frame *frame, ptrdiff_t rows)
 {
     const ptrdiff_t n = node->ints[0], c = node->ints[2];
@@ -380,6 +381,7 @@ static void FN(log_loss_backward)(const ct_node *node, const ct_frame *frame, pt
                 FN(give)(dt + q * c + i, scale * (at.keep * (log_sum - shifted)), m,
                          node->grad[1]);
         }
+        if (dt && at.index && node->grad[1] == CT_ASSIGN) dt[q] = 0;
     }
 }
 

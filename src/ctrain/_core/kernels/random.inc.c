@@ -66,7 +66,8 @@ static void FN(bernoulli_forward)(const ct_node *node, const ct_frame *frame, pt
             FN(philox8)(key, (uint64_t)frame->row[r], (uint64_t)e / 4, word);
             for (int j = 0; j < 4; j++)
                 for (int v = 0; v < 512 / CT_BITS; v++) {
-                    BITS hit = __builtin_convertvector((word[j][v] & 0xFFFFFFFFu) < threshold, BITS);
+                    VU w = word[j][v] & 0xFFFFFFFFu;
+                    BITS hit = __builtin_convertvector(w < threshold, BITS);
                     PART part = (PART)(hit & (BITS)scale);
                     memcpy(to + 8 * j + v * CT_BITS / 64, &part, sizeof part);
                 }

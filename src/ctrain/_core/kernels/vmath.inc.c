@@ -39,15 +39,15 @@ static const REAL FN(ERF)[] = {
     0.12837916709551256, -0.3761263890318288, 0.11283791670873844, -0.026866170615892082,
     0.005223977098862461, -0.0008548273824296618, 0.00012052181440457296,
     -1.4816956098250059e-05, 1.4432487652865112e-06};
-/* Mills ratio: exp(a^2 / 2) Phi(-a) = MILLS_P(a) / MILLS_Q(a), 0 <= a <= 37.7 */
-static const REAL FN(MILLS_P)[] = {
-    0.5, 0.8270277968059269, 0.678211801280612, 0.3562685198727506, 0.13151926620725438,
-    0.035488876320260765, 0.007079331871894754, 0.001032119117009281, 0.0001056531572198166,
-    6.9053012360297415e-06, 2.2151387886911593e-07};
-static const REAL FN(MILLS_Q)[] = {
-    1.0, 2.4519401544147192, 2.812788795781315, 1.996809235759065, 0.9769891256771243,
-    0.34689104328433806, 0.09150994204585387, 0.018008976111131968, 0.0026044479850289366,
-    0.0002653884441397138, 1.7309023323110173e-05, 5.552529519963653e-07};
+/* phi(a) / Phi(-a) = a + sqrt(2 / pi) + a HAZARD_P(a) / HAZARD_Q(a), 0 <= a <= 37.7 */
+static const REAL FN(HAZARD_P)[] = {
+    -0.36338022763241806, -0.5061900577596836, -0.3497478203455302, -0.15426981623702868,
+    -0.047433983083957146, -0.010500989348734427, -0.0016733372866876326,
+    -0.00018567227599435718, -1.3114761842870373e-05, -4.559485355619396e-07};
+static const REAL FN(HAZARD_Q)[] = {
+    1.0, 1.6929838721287436, 1.4177054789670887, 0.7601963092350013, 0.2865900755006357,
+    0.07905317728866071, 0.016144021381138598, 0.002414382257338783, 0.00025420393460121526,
+    1.7153118710001732e-05, 5.714467455080823e-07};
 /* lgamma(1.5 + t) / (t^2 - 1/4), |t| <= 1/2 */
 static const REAL FN(LGAMMA)[] = {
     0.4831289505409809, -0.14595989591430608, 0.06291140107457767, -0.031308487501014885,
@@ -74,11 +74,11 @@ static const REAL FN(EXP)[] = {0.5f, 0.16666545f, 0.041666403f, 0.0083663967f, 0
 static const REAL FN(ATANH)[] = {0.33333206f, 0.20010875f, 0.13999106f, 0.14014713f};
 static const REAL FN(ERF)[] = {0.128379166f, -0.376126111f, 0.112828508f, -0.0267582592f,
                                0.00471916003f};
-/* up to a = 3 to the last bit, then with an absolute error below 2^-34 */
-static const REAL FN(MILLS_P)[] = {0.5f, 0.3292278051376343f, 0.10153082013130188f,
-                                   0.01297448854893446f};
-static const REAL FN(MILLS_Q)[] = {1.0f, 1.4563385248184204f, 0.8650708198547363f,
-                                   0.25388821959495544f, 0.03254438936710358f};
+/* phi(a) / Phi(-a) - a in a: to the last bit while Phi(-a) > 2^-10, then with the absolute
+   error that this has there */
+static const REAL FN(HAZARD)[] = {
+    0.79788458f, -0.36338088f, 0.10901275f, -0.019142071f, -0.00018599037f,
+    0.0013185259f, -0.0004440684f, 8.0157421e-05f, -8.0406926e-06f, 3.5146326e-07f};
 static const REAL FN(LGAMMA)[] = {0.483128965f, -0.145959839f, 0.0629106387f, -0.0313154943f,
                                   0.0168120209f, -0.00930126291f, 0.00531196222f,
                                   -0.00392040005f, 0.00246329303f};
@@ -215,28 +215,34 @@ CT_INLINE V FN(vsigmoid)(V x)
     return V_SELECT(x < V_SET(0), e, V_SET(1)) / (e + V_SET(1));
 }
 
-/* Phi(-a) for a >= 0 and *e = exp(-a^2 / 2), 0 from where it would be subnormal.
-   The square is split into two parts without error. */
-CT_INLINE V FN(vtail)(V a, V *e)
+/* Phi(-a) = phi(a) / (a + w), a >= 0, w as above, and *phi = exp(-a^2 / 2) / sqrt(2 pi),
+   0 from where it would be subnormal. -a^2 / 2 = high + low without error. */
+CT_INLINE V FN(vtail)(V a, V *phi)
 {
     a = V_MIN(V_SET((REAL)(CT_F64 ? 37.66 : 13.27)), a);
 #if CT_HAS_FMA
-    V high = a * a, low = V_FMA(a, a, -high);
+    V half = V_SET((REAL)-0.5) * a, high = half * a, low = V_FMA(half, a, -high);
 #else
     V top = (V)((VI)a & VI_SET(CT_F64 ? (INT)~0x7ffffff : (INT)~0xfff));
-    V high = top * top, low = (a - top) * (a + top);
+    V high = V_SET((REAL)-0.5) * top * top, low = V_SET((REAL)-0.5) * (a - top) * (a + top);
 #endif
-    V sum, r = FN(vreduce)(V_SET((REAL)-0.5) * high, &sum);
-    r = V_FMA(low, V_SET((REAL)-0.5), r);
-    *e = (V_FMA(r * r, POLYNOMIAL(EXP, r), r) + V_SET(1)) * POWER_OF_2(sum);
-    return *e * POLYNOMIAL(MILLS_P, a) / POLYNOMIAL(MILLS_Q, a);
+    V sum = V_FMA(high, V_SET(LOG2E), V_SET(MAGIC)), n = sum - V_SET(MAGIC);
+    V r = V_FMA(n, V_SET(-LN2_HI), high) + V_FMA(n, V_SET(-LN2_LO), low);
+    V c = V_SET((REAL)0.3989422804014327);
+    *phi = V_FMA(V_FMA(r * r, POLYNOMIAL(EXP, r), r), c, c) * POWER_OF_2(sum);
+#if CT_F64
+    V w = V_FMA(a, POLYNOMIAL(HAZARD_P, a) / POLYNOMIAL(HAZARD_Q, a), c + c);
+#else
+    V w = POLYNOMIAL(HAZARD, a);
+#endif
+    return *phi / (a + w);
 }
 
 /* x + x ERF(x^2) below 1/2, 1 - 2 Phi(-sqrt(2) |x|) above */
 CT_INLINE V FN(verf)(V x)
 {
-    V a = V_ABS(x), e, near = V_FMA(x, POLYNOMIAL(ERF, x * x), x);
-    V tail = FN(vtail)(a * V_SET((REAL)1.4142135623730951), &e);
+    V a = V_ABS(x), phi, near = V_FMA(x, POLYNOMIAL(ERF, x * x), x);
+    V tail = FN(vtail)(a * V_SET((REAL)1.4142135623730951), &phi);
     V far = V_COPYSIGN(V_FMA(V_SET(-2), tail, V_SET(1)), x);
     return V_SELECT(a < V_SET((REAL)0.5), near, far);
 }
@@ -244,16 +250,14 @@ CT_INLINE V FN(verf)(V x)
 /* x Phi(x) = max(x, 0) - |x| Phi(-|x|) */
 CT_INLINE V FN(vgelu)(V x)
 {
-    V a = V_ABS(x), e, tail = FN(vtail)(a, &e);
-    a = V_MIN(V_SET(40), a);
-    return V_MAX(V_SET(0), x) - a * tail;
+    V a = V_ABS(x), phi, tail = FN(vtail)(a, &phi);
+    return V_MAX(V_SET(0), x) - V_MIN(V_SET(40), a) * tail;
 }
 
 /* Phi(x) + x phi(x) */
 CT_INLINE V FN(vgelu_slope)(V x)
 {
-    V e, tail = FN(vtail)(V_ABS(x), &e);
-    V phi = e * V_SET((REAL)0.3989422804014327);
+    V phi, tail = FN(vtail)(V_ABS(x), &phi);
     V cdf = V_SELECT(x < V_SET(0), tail, V_SET(1) - tail);
     return V_FMA(V_COPYSIGN(V_MIN(V_SET(40), V_ABS(x)), x), phi, cdf);
 }

@@ -140,8 +140,8 @@ def log_loss(prediction, target, /, label_smoothing=0.0):
 
     As PyTorch's CrossEntropyLoss and BCEWithLogitsLoss. ``label_smoothing`` = s replaces t_c by
     ``(1 - s) t_c + s / classes`` (binary: two classes). Class 0 and a probability of 0 are nothing
-    special: a probability of 0 leaves out its class, even at a logit of -inf. An index that is not
-    a class gives NaN.
+    special: a probability of 0 leaves out its class, even at a logit of -inf. An index is
+    rounded to the nearest whole number, its gradient is 0; one that is not a class gives NaN.
     """
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"log_loss: label_smoothing must lie in [0, 1], got {label_smoothing}")

@@ -8,7 +8,7 @@ from .table import Row, op, size_of
 MAX_BLOCKS = 3  # groups of neighbouring axes that are reduced at once
 
 
-def _cells(name: str, x, axis) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _cells(name: str, x, axis, keepdims: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Shape of the result, and sizes of x as (kept, reduced) * 3, kept."""
     if axis is None:
         axes = set(range(len(x.shape)))
@@ -33,32 +33,34 @@ def _cells(name: str, x, axis) -> tuple[tuple[int, ...], tuple[int, ...]]:
             f"{x.shape}; transpose x first"
         )
     sizes = (1,) * (2 * MAX_BLOCKS + 1 - len(blocks)) + tuple(size_of(tuple(b)) for b in blocks)
+    if keepdims:
+        return tuple(1 if i in axes else n for i, n in enumerate(x.shape)), sizes
     return tuple(n for i, n in enumerate(x.shape) if i not in axes), sizes
 
 
 @op()
-def sum_(x, /, axis=None):
+def sum_(x, /, axis=None, keepdims=False):
     """Sum over one axis, several or all axes of the row."""
-    shape, sizes = _cells("sum", x, axis)
+    shape, sizes = _cells("sum", x, axis, keepdims)
     return Row(shape, sizes, flops=size_of(x.shape))
 
 
 @op()
-def mean(x, /, axis=None):
+def mean(x, /, axis=None, keepdims=False):
     """Mean over one axis, several or all axes of the row."""
-    shape, sizes = _cells("mean", x, axis)
+    shape, sizes = _cells("mean", x, axis, keepdims)
     if size_of(x.shape) == 0:
         raise ValueError(f"mean: x of row shape {x.shape} has no elements")
     return Row(shape, sizes, flops=size_of(x.shape) + size_of(shape))
 
 
 @op(reads=(0, "out"))
-def max_(x, /, axis=None):
+def max_(x, /, axis=None, keepdims=False):
     """Largest element over one axis, several or all axes of the row; NaN if there is one.
 
     The gradient goes to the first of equal elements.
     """
-    shape, sizes = _cells("max", x, axis)
+    shape, sizes = _cells("max", x, axis, keepdims)
     if size_of(x.shape) == 0:
         raise ValueError(f"max: x of row shape {x.shape} has no elements")
     return Row(shape, sizes, flops=size_of(x.shape))

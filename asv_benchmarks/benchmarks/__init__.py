@@ -1,0 +1,1 @@
+"""Benchmarks of ctrain for airspeed velocity."""

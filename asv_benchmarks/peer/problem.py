@@ -1,0 +1,49 @@
+"""The problem that every library solves: data, initial weights, order of the rows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+LEARNING_RATE = 1e-3
+BETAS = (0.9, 0.999)
+EPS = 1e-8
+WEIGHT_DECAY = 0.01
+CLIP_NORM = 1.0
+#: targets are this small so that no gradient is longer than CLIP_NORM: clipping costs its time and
+#: changes no weight, so that all libraries walk the same way
+TARGET_SCALE = 0.1
+
+
+def data(n_in: int, rows: int, dtype: str = "float32") -> tuple[np.ndarray, np.ndarray]:
+    """X (rows, n_in) and y (rows, 1), a smooth function of X with noise."""
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(rows, n_in))
+    y = np.tanh(X @ rng.normal(size=(n_in, 1)) / np.sqrt(n_in)) + 0.1 * rng.normal(size=(rows, 1))
+    return X.astype(dtype), (TARGET_SCALE * y).astype(dtype)
+
+
+def weights(layers: list[int], dtype: str = "float32") -> list[tuple[np.ndarray, np.ndarray]]:
+    """Glorot-uniform matrices (n_in, n_out) and zero biases."""
+    rng = np.random.default_rng(2)
+    pairs = []
+    for n_in, n_out in zip(layers, layers[1:], strict=False):
+        bound = np.sqrt(6.0 / (n_in + n_out))
+        w = rng.uniform(-bound, bound, size=(n_in, n_out))
+        pairs.append((w.astype(dtype), np.zeros(n_out, dtype)))
+    return pairs
+
+
+def order(rows: int, batch: int) -> np.ndarray:
+    """Rows of each step of one epoch, (steps, batch); what does not fill a batch is left out."""
+    steps = rows // batch
+    return np.random.default_rng(3).permutation(rows)[: steps * batch].reshape(steps, batch)
+
+
+def loss(pairs, X: np.ndarray, y: np.ndarray) -> float:
+    """Mean squared error of a ReLU network, in float64."""
+    h = X.astype(np.float64)
+    for k, (w, b) in enumerate(pairs):
+        h = h @ np.asarray(w, np.float64) + np.asarray(b, np.float64)
+        if k < len(pairs) - 1:
+            h = np.maximum(h, 0.0)
+    return float(np.mean((h - y) ** 2))
