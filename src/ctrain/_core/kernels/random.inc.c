@@ -15,7 +15,7 @@ typedef uint64_t CT_CAT(ct_vu, CT_BITS) __attribute__((vector_size(CT_BITS / 8))
 #elif defined(__SSE2__)
 #include <emmintrin.h>
 #define VU_MUL(a, b) ((VU)_mm_mul_epu32((__m128i)(a), (__m128i)(b)))
-#elif defined(__ARM_NEON)
+#elif CT_HAS_FMA /* NEON */
 #define VU_MUL(a, b) \
     ((VU)vmull_u32(vmovn_u64((uint64x2_t)(a)), vmovn_u64((uint64x2_t)(b))))
 #else
