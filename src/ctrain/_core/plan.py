@@ -64,6 +64,8 @@ class Plan:
         By tensor id.
     uses : dict of int to list of (int, int)
         Tensor without batch axis -> (node, input) through which rows reach it, tape order.
+    continued : set of int
+        Tensors to which single nodes of a later stage have sent gradient before the rows do.
     transposed : list of int
         Tensors of which a transposed copy is kept.
     """
@@ -75,6 +77,7 @@ class Plan:
     value: list[Place]
     grad: list[Place]
     uses: dict[int, list[tuple[int, int]]]
+    continued: set[int]
     transposed: list[int]
     loss: Tensor | None
     count: Tensor | None
@@ -134,7 +137,7 @@ def compile_plan(
         (stage.rows if node.output.level == Level.ROW else stage.single).append(k)
 
     wanted = _wanted(tape, nodes, keep) if backward else set()
-    modes, uses, transposed = _backward(tape, nodes, stages, stage_of, total, wanted)
+    modes, uses, continued, transposed = _backward(tape, nodes, stages, stage_of, total, wanted)
     has_grad = {x.id for k, node in enumerate(nodes) for x, m in zip(node.inputs, modes[k])
                 if x is not None and m != SKIP} | set(uses)  # fmt: skip
     if total is not None and backward:
@@ -142,7 +145,7 @@ def compile_plan(
 
     plan = Plan(
         tape, nodes, modes, stages, [Place() for _ in tape.tensors], [Place() for _ in tape.tensors],
-        uses, transposed, total, count, outputs, batch, 0, 0, 0, 0, 0, _row_flops(nodes, modes, uses),
+        uses, continued, transposed, total, count, outputs, batch, 0, 0, 0, 0, 0, _row_flops(nodes, modes, uses),
     )  # fmt: skip
     live = {x.id: x for node in nodes for x in (*node.inputs, node.output) if x is not None}
     live.update({t.id: t for t in (total, count, *outputs) if t is not None})
@@ -212,17 +215,22 @@ def _backward(tape, nodes, stages, stage_of, total, wanted):
         for x in _differentiable(node):
             if x.id in wanted:
                 reached.add(x.id)
-    # rows reach tensors without batch axis through the weights phase, before single nodes do
+    # rows reach tensors without batch axis through the weights phase of the tensor's stage
     for k in sorted(back):
         node = nodes[k]
         if node.output.level == Level.ROW:
             for i, x in enumerate(node.inputs):
                 if x is not None and x.level < Level.ROW and x.id in wanted:
                     uses.setdefault(x.id, []).append((k, i))
-    started = set(uses)
+    started: set[int] = set()
+    continued: set[int] = set()
     for s in reversed(range(len(stages))):
         in_stage = [k for k in back if stage_of[nodes[k].output.id] == s]
         for level_rows in (True, False):
+            if not level_rows:  # between rows and single nodes: the weights phase
+                tiled = {t for t in uses if stage_of.get(t, 0) == s}
+                continued |= tiled & started
+                started |= tiled
             for k in in_stage:
                 node = nodes[k]
                 if (node.output.level == Level.ROW) != level_rows:
@@ -245,7 +253,7 @@ def _backward(tape, nodes, stages, stage_of, total, wanted):
                     w = node.inputs[1].id
                     if w not in transposed:
                         transposed.append(w)
-    return modes, uses, transposed
+    return modes, uses, continued, transposed
 
 
 def _row_flops(nodes, modes, uses) -> float:

@@ -25,6 +25,7 @@ cdef struct WeightTile:
     char *grad
     Py_ssize_t n
     bint squares
+    bint add
 
 
 cdef struct Chunk:  # of the update: whole rows of one parameter

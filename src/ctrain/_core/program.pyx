@@ -301,6 +301,7 @@ cdef class Program:
                 tile.first_use, tile.n_uses = first_use[t], len(plan.uses[t])
                 tile.i0, tile.i1, tile.n = i0, i1, (i1 - i0) * inner
                 tile.grad = self.grad[t] + i0 * <Py_ssize_t>inner * self.itemsize
+                tile.add = t in plan.continued
                 tile.squares = plan.grad[t].kind == _plan.ARENA and t not in single_back
                 self.n_tiles += 1
             self.stages[<int>s].tiles.end = self.n_tiles

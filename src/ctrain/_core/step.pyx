@@ -130,7 +130,7 @@ cdef void run_weight_tile(
             use = &p.uses[tile.first_use + u]
             use.param(
                 use.node, frame, min(block, batch.rows - r0), use.input, tile.i0, tile.i1,
-                not (batch.first_slab and r0 == 0 and u == 0)
+                tile.add or not (batch.first_slab and r0 == 0 and u == 0)
             )
         r0 += block
     if tile.squares and batch.last_slab:
