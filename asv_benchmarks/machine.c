@@ -22,10 +22,11 @@ enum { MAX_THREADS = 64, BLOCK = 10000 };
 typedef struct {
     int itemsize;
     long blocks;
+    double mean; /* of all chains at the end: 1, where acc = 0.999 acc + 0.001 leads */
 } peak_job;
 
-/* Enough independent chains to hide the latency of an FMA, all in registers. The asm stops the
-   compiler from folding the loop and costs nothing. */
+/* Enough independent chains to hide the latency of an FMA. All loops over them are unrolled, or
+   they would live in memory; volatile asm keeps a result that nobody reads. */
 #if defined(__aarch64__)
 #define REGISTER "+w"
 #elif defined(__x86_64__)
@@ -34,17 +35,21 @@ typedef struct {
 #define PEAK(V, T)                                                              \
     V acc[CHAINS], x = {0}, y = {0};                                            \
     x += (T)0.999, y += (T)1e-3;                                                \
-    for (int i = 0; i < CHAINS; i++) acc[i] = y;                                \
+    _Pragma("GCC unroll 24") for (int i = 0; i < CHAINS; i++) acc[i] = y;       \
     for (long k = 0; k < job->blocks * BLOCK; k++) {                            \
         _Pragma("GCC unroll 24") for (int i = 0; i < CHAINS; i++) {             \
             acc[i] = acc[i] * x + y;                                            \
-            __asm__("" : REGISTER(acc[i]));                                     \
+            __asm__ volatile("" : REGISTER(acc[i]));                                    \
         }                                                                       \
-    }
+    }                                                                           \
+    V sum = {0};                                                                \
+    _Pragma("GCC unroll 24") for (int i = 0; i < CHAINS; i++) sum += acc[i];                           \
+    for (size_t i = 0; i < BYTES / sizeof(T); i++) job->mean += (double)sum[i]; \
+    job->mean /= (double)(CHAINS * BYTES / sizeof(T));
 
 static void *run_peak(void *argument)
 {
-    const peak_job *job = argument;
+    peak_job *job = argument;
     if (job->itemsize == 4) {
         PEAK(vfloat, float)
     } else {
@@ -53,13 +58,19 @@ static void *run_peak(void *argument)
     return NULL;
 }
 
-/* Multiply-adds that wait for nothing, on so many threads; answers the operations done. */
+/* Multiply-adds that wait for nothing, on so many threads; answers the operations done, or -1 if
+   the arithmetic did not take place. */
 double multiply_add(int threads, int itemsize, long blocks)
 {
     pthread_t ids[MAX_THREADS];
-    peak_job job = {itemsize, blocks};
-    for (int i = 0; i < threads; i++) pthread_create(&ids[i], NULL, run_peak, &job);
+    peak_job jobs[MAX_THREADS];
+    for (int i = 0; i < threads; i++) {
+        jobs[i] = (peak_job){itemsize, blocks, 0.0};
+        pthread_create(&ids[i], NULL, run_peak, &jobs[i]);
+    }
     for (int i = 0; i < threads; i++) pthread_join(ids[i], NULL);
+    for (int i = 0; i < threads; i++)
+        if (jobs[i].mean < 0.99 || jobs[i].mean > 1.01) return -1.0;
     return 2.0 * CHAINS * (double)(BYTES / itemsize) * BLOCK * (double)blocks * threads;
 }
 

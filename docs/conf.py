@@ -1,6 +1,12 @@
 """Sphinx configuration; builds without network."""
 
+import sys
+from pathlib import Path
+
 import ctrain
+from ctrain._core.ops import OPS
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "ctrain"
 author = "The ctrain developers"
@@ -12,10 +18,12 @@ extensions = [
     "sphinx.ext.autosummary",
     "numpydoc",
     "myst_parser",
+    "operations",
 ]
-exclude_patterns = ["_build", "_templates"]
+exclude_patterns = ["_build", "_templates", "_ext"]
 templates_path = ["_templates"]
 autosummary_generate = True
+autosummary_context = {"operations": ", ".join(OPS)}  # have a page of their own
 autodoc_default_options = {
     # made by scikit-learn, whose pages document them
     "exclude-members": "set_fit_request, set_predict_request, set_score_request",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from zlib import crc32
 
 import numpy as np
 import pytest
+from networks import ACTIVATIONS, LOSSES, random_networks
 
 import ctrain
 from ctrain._core.ops import OPS
@@ -13,6 +15,7 @@ from op_cases import CASES
 
 TOLERANCE = 1e-8
 WANTED = 2000
+NETS = 200
 ROWS = (1, 4)
 DIFFERENTIABLE = [name for name, op in OPS.items() if op.differentiable != ()]
 #: a step of 1e-3 is not small beside the distance to a singularity at 0, so it is taken relative
@@ -119,15 +122,16 @@ def tanh_with_gradient(factor):
 X = np.random.default_rng(0).normal(size=(3, 4))
 
 
-@pytest.mark.parametrize("given", [{"inputs": {"x": X}}, {"parameters": {"x": X}}], ids=str)
-@pytest.mark.parametrize("factor", [1.0005, 0.9995, -1.0, 0.0, np.nan])
-def test_the_checker_finds_a_wrong_gradient(factor, given):
-    if np.isnan(factor):  # of stop_gradient's place: inf - inf
-        fn = lambda tape, x: tape.mul(tape.tanh(x), tape.sqrt(tape.scale(x, 0.0)))  # noqa: E731
-    else:
-        fn = tanh_with_gradient(factor)
+@pytest.mark.parametrize("level", ["inputs", "parameters"])
+@pytest.mark.parametrize("factor", [1.0005, 0.9995, -1.0, 0.0])
+def test_the_checker_finds_a_wrong_gradient(factor, level):
     with pytest.raises(AssertionError, match=r"gradient of x is wrong: element \(\d, \d\) is "):
-        ctrain.check_gradients(fn, **given)
+        ctrain.check_gradients(tanh_with_gradient(factor), **{level: {"x": X}})
+
+
+def test_the_checker_finds_a_gradient_that_is_not_a_number():
+    with pytest.raises(AssertionError, match=r"gradient of x is wrong: .* nan"):
+        ctrain.check_gradients(lambda tape, x: tape.sqrt(tape.scale(x, 0.0)), {"x": X})
 
 
 def test_the_checker_finds_one_wrong_element():
@@ -153,3 +157,46 @@ def test_the_checker_changes_nothing_it_is_given():
     ctrain.check_gradients(lambda tape, x: tape.exp(x), {"x": x})
     ctrain.check_gradients(lambda tape, x: tape.exp(x), parameters={"x": x})
     assert x.tobytes() == X.tobytes()
+
+
+def test_random_networks():
+    seen = Counter()
+    for net in random_networks(NETS):
+        wrt = [*net.parameters, *(f"x{i}" for i in range(net.n_features)), "target"]
+        ctrain.check_gradients(net, net.inputs, net.parameters, wrt=wrt, tolerance=TOLERANCE)
+        seen.update(node.op for node in net.tape.nodes)
+    assert set(ACTIVATIONS) | set(LOSSES) | {"bernoulli", "softmax", "batch_mean"} <= set(seen)
+
+
+P, W = np.random.default_rng(1).uniform(1, 2, 4), np.random.default_rng(2).normal(size=(4, 4))
+#: one parameter for rows and, without a batch axis, before and after the batch has been seen
+STAGES = {
+    "rows and a later stage": lambda t, x, p, w: t.add(
+        t.mul(x, p), t.sqrt(t.add(t.batch_mean(t.square(x)), p))
+    ),
+    "both stages": lambda t, x, p, w: t.add(
+        t.mul(x, t.square(p)), t.sqrt(t.add(t.batch_mean(t.square(x)), t.exp(p)))
+    ),
+    "a product in both stages": lambda t, x, p, w: t.add(
+        t.matmul(x, w, p), t.matmul(t.batch_mean(t.matmul(x, w)), w, p)
+    ),
+    "weights made of the batch": lambda t, x, p, w: t.matmul(
+        t.tanh(x), t.mul(w, t.batch_mean(t.square(x)))
+    ),
+    "a mean of means": lambda t, x, p, w: t.sub(x, t.batch_mean(t.mul(x, t.batch_mean(x)))),
+    "three stages": lambda t, x, p, w: t.mul(
+        t.sub(t.matmul(x, w), t.batch_mean(x)), t.batch_mean(t.square(t.sub(x, t.batch_mean(x))))
+    ),
+    "a matrix with itself": lambda t, x, p, w: t.add(x, t.sum(t.matmul(w, w, p))),
+    "a matrix and its transpose": lambda t, x, p, w: t.matmul(t.matmul(x, w), t.transpose(w)),
+    "no rows": lambda t, x, p, w: t.matmul(p, w),
+    "a constant matrix": lambda t, x, p, w: t.matmul(t.tanh(x), W),
+    "dropped weights": lambda t, x, p, w: t.matmul(x, t.dropout(w, 0.4), p),
+}
+
+
+@pytest.mark.parametrize("fn", STAGES.values(), ids=STAGES)
+@pytest.mark.parametrize("rows", [1, 5])
+def test_levels_and_stages(fn, rows):
+    x = np.random.default_rng(3).normal(size=(rows, 4))
+    ctrain.check_gradients(fn, {"x": x}, {"p": P, "w": W}, tolerance=TOLERANCE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from unittest import mock
 from zlib import crc32
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from ctrain._core import dispatch
+from ctrain._core import program as program_module
 from ctrain._core.ops import OPS
-from ctrain._core.plan import SLAB, Place, compile_plan
+from ctrain._core.parameters import aligned_zeros
+from ctrain._core.plan import SLAB, compile_plan
 from ctrain._core.program import Program
 from ctrain._core.source import Arrays
 from ctrain._core.step import accumulate, read
@@ -37,8 +40,9 @@ EXACT = {op.name for op in OPS.values() if op.family in ("shape", "random")} | {
     "stop_gradient",
     "relu",
 }
-BUSY = np.ones((200, 200))
-RUBBISH = 1e30  # in memory that a kernel must overwrite
+BUSY = np.ones((160, 160))
+RUBBISH = 0x7F  # the byte of large numbers: 3e38 and 1e306
+GUARD = 512  # bytes
 
 
 def samples(name: str, k: int, rows: int = ROWS) -> list[np.ndarray | None]:
@@ -85,34 +89,25 @@ class Recorded:
         if again:
             for x in self.present:
                 self.loss = tape.add(self.loss, tape.sum(tape.square(x)))
-        # 240,000 flops a row, so that eleven rows are above the threshold of one thread
-        busy = self._input("busy", rng.normal(size=(ROWS, 200)))
+        # 150,000 flops a row, so that eleven rows are above the threshold of one thread
+        busy = self._input("busy", rng.normal(size=(ROWS, len(BUSY))))
         busy = tape.matmul(busy, tape.parameter(BUSY, name="busy"))
         self.loss = tape.add(self.loss, tape.mean(busy))
-        self.rubbish = {
-            x.id: self._input(f"rubbish of {x.name}", np.full((ROWS, *x.shape), RUBBISH)).id
-            for x in self.present
-            if x.level == Level.ROW
-        }
 
     def _input(self, name, array):
         self.arrays[name] = array.astype(self.tape.dtype)
         return self.tape.input(array.shape[1:], name=name)
 
-    def program(self, tile_rows=None, n_threads=1, rubbish=False) -> Program:
-        tape = self.tape
-        outputs = [self.output, *self.present, *(tape.tensors[r] for r in self.rubbish.values())]
+    def program(self, tile_rows=None, n_threads=1, guards=None) -> Program:
         plan = compile_plan(
-            tape, ROWS, loss=self.loss, outputs=outputs, backward=True, keep=True,
-            tile_rows=tile_rows,
+            self.tape, ROWS, loss=self.loss, outputs=[self.output, *self.present], backward=True,
+            keep=True, tile_rows=tile_rows,
         )  # fmt: skip
-        if rubbish:  # gradients begin in memory that the gather has filled
-            for x, other in self.rubbish.items():
-                if plan.grad[x].kind == SLAB:
-                    plan.grad[x] = Place(SLAB, plan.value[other].offset)
-        program = Program(plan, n_threads, SEED)
-        program.gradients[:] = RUBBISH if rubbish else 0.0
-        return program
+        if guards is None:
+            return Program(plan, n_threads, SEED)
+        guards.spread(plan)
+        with mock.patch.object(program_module, "aligned_zeros", guards):
+            return Program(plan, n_threads, SEED)
 
     def run(self, program, index=None) -> list[np.ndarray | None]:
         """Value of the output and gradient of every input; None where there is none."""
@@ -122,6 +117,45 @@ class Recorded:
             read(program, self.output, n),
             *(read(program, x, n, gradient=True) for x in self.present),
         ]
+
+
+class Guards:
+    """Allocates for one program: every kept tensor is full of rubbish, and between guards."""
+
+    def spread(self, plan) -> None:
+        """Move the tensors of a plan apart."""
+        size = plan.tape.dtype.itemsize
+        kept = [
+            (place, x)
+            for places in (plan.value, plan.grad)
+            for place, x in zip(places, plan.tape.tensors, strict=True)
+            if place.kind == SLAB
+        ]
+        for k, (place, _) in enumerate(sorted(kept, key=lambda pair: pair[0].offset)):
+            place.offset += k * GUARD
+        plan.slab_bytes += len(kept) * GUARD
+        self.slab_bytes, self.fixed_bytes = plan.slab_bytes + ROWS * size, plan.fixed_bytes
+        self.owned = sorted((place.offset, x.size * ROWS * size) for place, x in kept)
+        self.owned.append((plan.slab_bytes, ROWS * size))  # the weights of the rows
+        self.blocks = []
+
+    def __call__(self, n, dtype):
+        n_bytes = n * np.dtype(dtype).itemsize
+        block = aligned_zeros(GUARD + n_bytes + GUARD, np.uint8)
+        is_slab = n_bytes == self.slab_bytes
+        block[: None if is_slab or n_bytes == self.fixed_bytes else GUARD] = RUBBISH
+        block[GUARD + n_bytes :] = RUBBISH
+        self.blocks.append((block, self.owned if is_slab else [(0, n_bytes)]))
+        return block[GUARD : GUARD + n_bytes].view(dtype)
+
+    def intact(self) -> bool:
+        """Whether nothing was written outside of the tensors."""
+        for block, owned in self.blocks:
+            ends = [0, *(GUARD + at + n_bytes for at, n_bytes in owned)]
+            begins = [*(GUARD + at for at, _ in owned), block.size]
+            if not all((block[e:b] == RUBBISH).all() for e, b in zip(ends, begins, strict=True)):
+                return False
+        return True
 
 
 def same_bits(ours, theirs) -> bool:
@@ -156,13 +190,13 @@ def results() -> dict[str, np.ndarray]:
     return kept
 
 
-DISTURBANCES = {"tile_rows": 3, "n_threads": 3, "rubbish": True}
-
-
 def broken_promises(name, k, case, program, whole):
-    """What bits depend on although they must not."""
-    if not same_bits(case.run(case.program(**DISTURBANCES)), whole):
-        yield f"one of {list(DISTURBANCES)}"
+    """What bits depend on although they must not, and what is written that must not be."""
+    guards = Guards()
+    if not same_bits(case.run(case.program(tile_rows=3, n_threads=3, guards=guards)), whole):
+        yield "the height of tiles, the number of threads or what was in the memory"
+    if not guards.intact():
+        yield "written beyond a tensor"
     if OPS[name].batch:
         return
     row_level = [x.level == Level.ROW for x in (case.output, *case.present)]
@@ -174,9 +208,13 @@ def broken_promises(name, k, case, program, whole):
     for r in (0, 4, ROWS - 1):
         if not same_bits(picked(case.run(program, [r]), 0), picked(whole, r)):
             yield f"the rows around row {r}"
+    guards = Guards()
     single = Recorded(name, k, case.tape.dtype, Level.PARAMETER)
-    if not same_bits(picked(single.run(single.program(), [0]), ...), picked(whole, 0)):
+    answers = single.run(single.program(guards=guards), [0])
+    if not same_bits(picked(answers, ...), picked(whole, 0)):
         yield "the level of the inputs"
+    if not guards.intact():
+        yield "written beyond a tensor without rows"
 
 
 def error(ours, theirs) -> float:

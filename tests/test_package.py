@@ -1,4 +1,4 @@
-"""What users install: version, import time, sdist, wheel, editable install, examples."""
+"""What users install: version, import time, sdist, wheel, editable install."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ import pytest
 import ctrain
 
 ROOT = Path(__file__).parents[1]
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 
 def run(*command: object, cwd: Path, **environment: str) -> str:
@@ -67,11 +66,6 @@ def test_importing_ctrain_loads_no_extra_and_prints_nothing(tmp_path):
         f"assert not (set(sys.modules) - before) & {extras!r}, set(sys.modules) & {extras!r}"
     )
     assert run(sys.executable, "-c", code, cwd=tmp_path) == ""
-
-
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_example_runs(path, tmp_path):
-    run(sys.executable, path, cwd=tmp_path, MPLBACKEND="Agg")
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.linalg.blas import dgemm, sgemm
+from threadpoolctl import threadpool_limits
 
 from ctrain._core.dispatch import gemm
 
@@ -19,6 +20,7 @@ class MatrixProduct:
     param_names = ("m, n, k", "layout", "dtype")
 
     def setup(self, shape, layout, dtype):
+        threadpool_limits(1)
         m, n, k = shape
         rng = np.random.default_rng(0)
         self.a = rng.normal(size=(m, k)).astype(dtype)

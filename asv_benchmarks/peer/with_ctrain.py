@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+from scipy.special import ndtr
 
 from ctrain import Regressor, Tape, losses, optimizers, training
 from ctrain._core import dispatch
@@ -13,7 +14,7 @@ from ctrain._core.optim import Optimizer
 from ctrain._core.plan import compile_plan
 from ctrain._core.program import Program, Workspace
 from ctrain._core.source import Arrays
-from ctrain._core.step import accumulate, run_steps
+from ctrain._core.step import accumulate, read, run_steps
 from ctrain.models import MLP
 from ctrain.network import Network
 
@@ -73,13 +74,24 @@ def layer(threads: int, op: str, rows: int, width: int):
     tape = Tape("float32")
     x = tape.input((width,), name="x")
     total = tape.sum(tape.record(op, x))
-    program = Program(compile_plan(tape, rows, loss=total, backward=True, keep=True), threads)
-    source = Arrays(x=np.random.default_rng(0).normal(size=(rows, width)).astype(np.float32))
+    plan = compile_plan(tape, rows, loss=total, outputs=[x], backward=True, keep=True)
+    program = Program(plan, threads)
+    values = np.random.default_rng(0).normal(size=(rows, width)).astype(np.float32)
+    source = Arrays(x=values)
+    accumulate(program, source, backward=True)
+    gradient = read(program, x, rows, gradient=True)
+    if gradient is None:
+        raise RuntimeError(f"{op}: the plan computes no gradient of x, so backward is not timed")
+    z = values.astype(np.float64)
+    density = np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)
+    exact = {"gelu": ndtr(z) + z * density, "tanh": 1 - np.tanh(z) ** 2}[op]
+    if np.abs(gradient - exact).max() > 1e-5:
+        raise RuntimeError(f"{op}: the gradient of x is wrong")
     return lambda: accumulate(program, source, backward=True), 1, {}
 
 
-def adamw(threads: int, n: int):
-    """The update phase over n weights in one matrix, without the two phases before it."""
+def adamw(threads: int, n: int, update: bool):
+    """A step of one row over n weights in one matrix; without `update`, what comes before it."""
     n_in = 2500
     tape = Tape("float32")
     x = tape.input((n_in,), name="x")
@@ -87,29 +99,19 @@ def adamw(threads: int, n: int):
     loss = tape.mean(tape.square(tape.matmul(x, w)))
     program = Program(compile_plan(tape, 1, loss=loss, backward=True), threads)
     source = Arrays(x=np.random.default_rng(0).normal(size=(1, n_in)).astype(np.float32))
+    if not update:
+        return lambda: accumulate(program, source, backward=True), 1, {}
     optimizer = Optimizer(_adamw(), "float32", tape.parameters.arena.size)
     index, bounds, rates = np.zeros(1, np.int64), np.arange(2), np.full(1, problem.LEARNING_RATE)
     sums, progress = np.zeros((3, 1)), training.Progress()
 
-    def whole():
+    def call():
         run_steps(
             program, source, index, bounds, rates, optimizer, progress,
             loss_sums=sums[0], weight_sums=sums[1], norms=sums[2],
         )  # fmt: skip
 
-    return whole, 1, {}
-
-
-def adamw_before(threads: int, n: int):
-    """The two phases before the update of :func:`adamw`."""
-    n_in = 2500
-    tape = Tape("float32")
-    x = tape.input((n_in,), name="x")
-    w = tape.parameter((n_in, n // n_in), name="w")
-    loss = tape.mean(tape.square(tape.matmul(x, w)))
-    program = Program(compile_plan(tape, 1, loss=loss, backward=True), threads)
-    source = Arrays(x=np.random.default_rng(0).normal(size=(1, n_in)).astype(np.float32))
-    return lambda: accumulate(program, source, backward=True), 1, {}
+    return call, 1, {}
 
 
 def predict(threads: int, layers: list[int], rows: int, calls: int):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,7 +26,7 @@ def step(threads: int, layers: list[int], batch: int, rows: int):
         w, b = pairs[-1]
         return jnp.mean((x @ w + b - target) ** 2)
 
-    def one_step(state, rows_of_step):
+    def one_step(X, y, state, rows_of_step):
         pairs, m, v, t = state
         cost, g = jax.value_and_grad(mean_loss)(pairs, X[rows_of_step], y[rows_of_step])
         norm = jnp.sqrt(sum(jnp.sum(a * a) for a in jax.tree.leaves(g)))
@@ -41,12 +43,15 @@ def step(threads: int, layers: list[int], batch: int, rows: int):
         )
         return (pairs, m, v, t), (cost, norm)
 
-    epoch = jax.jit(lambda state: lax.scan(one_step, state, index), donate_argnums=0)
+    def scan(state, X, y, index):  # data as arguments: nothing is folded while compiling
+        return lax.scan(partial(one_step, X, y), state, index)
+
+    epoch = jax.jit(scan, donate_argnums=0)
     state = (pairs, zeros, jax.tree.map(jnp.zeros_like, pairs), jnp.float32(0))
 
     def call():
         nonlocal state
-        state, costs = epoch(state)
+        state, costs = epoch(state, X, y, index)
         jax.block_until_ready(costs)
 
     call()

@@ -56,7 +56,20 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 class Initializer(BaseEstimator):
-    """A function of shape and key."""
+    """A function of shape and key.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ctrain
+    >>> class Ramp(ctrain.initializers.Initializer):
+    ...     def __call__(self, shape, key):
+    ...         return np.linspace(-1.0, 1.0, np.prod(shape)).reshape(shape)
+    >>> tape = ctrain.Tape("float64")
+    >>> w = tape.parameter((3,), name="w", init=Ramp())
+    >>> tape.parameters["w"].value
+    array([-1.,  0.,  1.])
+    """
 
     def __call__(self, shape: tuple[int, ...], key: int) -> np.ndarray:
         """Draw a parameter.
@@ -90,13 +103,13 @@ class VarianceScaling(Initializer):
 
     The variance is ``scale / fan``. Glorot's, He's and LeCun's rules are choices of both:
 
-    ==========================  =====  =========
-    name                        scale  mode
-    ==========================  =====  =========
-    ``glorot_uniform, _normal``   1    fan_avg
-    ``he_uniform, _normal``       2    fan_in
-    ``lecun_uniform, _normal``    1    fan_in
-    ==========================  =====  =========
+    ===============================  =====  =======
+    name                             scale  mode
+    ===============================  =====  =======
+    glorot_uniform, glorot_normal    1      fan_avg
+    he_uniform, he_normal            2      fan_in
+    lecun_uniform, lecun_normal      1      fan_in
+    ===============================  =====  =======
 
     Parameters
     ----------
@@ -247,6 +260,13 @@ def resolve(
     Returns
     -------
     Initializer or callable
+
+    Raises
+    ------
+    ValueError
+        If it is an unknown name.
+    TypeError
+        If it cannot be called.
 
     Examples
     --------

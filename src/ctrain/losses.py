@@ -1,7 +1,8 @@
 """Losses: small declarations of what one row costs, made of the tape's operations.
 
 A step minimises ``sum(w_i * l_i) / sum(w_i)`` over the rows i of a batch, with the sample weights
-w. The formulas of the rows themselves are in the operation table (``tape.huber`` ...).
+w; ``loss_curve_`` reports the same quotient. With several targets a row's loss is the mean over
+them. The formulas are rows of the operation table (``tape.huber`` ...).
 """
 
 from __future__ import annotations
@@ -20,6 +21,15 @@ class Loss(BaseEstimator):
     ----------
     width : int
         Values that the network puts out for each target.
+
+    Examples
+    --------
+    >>> from ctrain import Regressor
+    >>> from ctrain.losses import Loss
+    >>> class FourthPower(Loss):
+    ...     def record(self, tape, prediction, target):
+    ...         return tape.mean(tape.power(tape.sub(prediction, target), 4.0))
+    >>> reg = Regressor(loss=FourthPower())
     """
 
     width = 1
@@ -27,8 +37,8 @@ class Loss(BaseEstimator):
     def validate(self) -> None:
         """Check the parameters; raise ValueError with the rule."""
 
-    def check_target(self, y: np.ndarray) -> None:
-        """Check that the targets lie in the loss's domain."""
+    def check_target(self, y: np.ndarray, name: str) -> None:
+        """Check that the targets, the argument `name`, lie in the loss's domain."""
 
     def record(self, tape, prediction, target):
         """Record the loss of one row.
@@ -54,13 +64,17 @@ class Loss(BaseEstimator):
 class SquaredError(Loss):
     """Mean over the targets of ``(prediction - target) ** 2``.
 
-    Predicts the conditional mean. Zero targets are like any other.
+    Predicts the conditional mean. Zero targets are like any other. As PyTorch's ``MSELoss`` and
+    scikit-learn's ``mean_squared_error``; scikit-learn's ``MLPRegressor`` minimises half of it.
 
     Examples
     --------
-    >>> from ctrain.losses import resolve
-    >>> resolve("mse")
-    SquaredError()
+    >>> import numpy as np
+    >>> from ctrain import Regressor
+    >>> X = np.zeros((5, 1))  # nothing to learn from: the best constant
+    >>> reg = Regressor((), loss="squared_error", optimizer="lbfgs")
+    >>> reg.fit(X, [1, 2, 3, 4, 100]).predict(X[:1]).round(1)
+    array([22.])
     """
 
     def record(self, tape, prediction, target):
@@ -68,14 +82,30 @@ class SquaredError(Loss):
 
 
 class AbsoluteError(Loss):
-    """Mean over the targets of ``|prediction - target|``; predicts the conditional median."""
+    """Mean over the targets of ``|prediction - target|``.
+
+    Predicts the conditional median. Zero targets are like any other. As PyTorch's ``L1Loss``: the
+    gradient is 0 where prediction and target are equal.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ctrain import Regressor
+    >>> X = np.zeros((5, 1))  # nothing to learn from: the best constant
+    >>> reg = Regressor((), loss="absolute_error", optimizer="sgd", max_iter=1000,
+    ...                 schedule=lambda step: 1 / (1 + step))
+    >>> reg.fit(X, [1, 2, 3, 4, 100]).predict(X[:1]).round(1)
+    array([3.])
+    """
 
     def record(self, tape, prediction, target):
         return tape.absolute_error(prediction, target)
 
 
 class Huber(Loss):
-    """Quadratic for errors up to `delta`, linear beyond: ``delta * (|d| - delta / 2)``.
+    """``d ** 2 / 2`` for errors ``|d|`` up to `delta`, ``delta * (|d| - delta / 2)`` beyond.
+
+    Zero targets are like any other.
 
     Parameters
     ----------
@@ -86,13 +116,25 @@ class Huber(Loss):
     ----------
     Huber, Robust estimation of a location parameter, Ann. Math. Stat. 35, 1964. Scaled as
     PyTorch's ``HuberLoss``: half the squared error inside.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ctrain import Regressor
+    >>> X = np.zeros((5, 1))  # nothing to learn from: the best constant
+    >>> from ctrain.losses import Huber
+    >>> reg = Regressor((), loss=Huber(delta=1.0), optimizer="lbfgs")
+    >>> reg.fit(X, [1, 2, 3, 4, 100]).predict(X[:1]).round(1)
+    array([3.])
     """
 
     def __init__(self, delta: float = 1.0) -> None:
         self.delta = delta
 
     def validate(self) -> None:
-        _check_number(self, "delta", self.delta, 0.0, None)
+        value = self.delta
+        if not _is_number(value) or not 0.0 < value < np.inf:
+            raise _wrong(self, "delta", "a float in the range (0.0, inf)")
 
     def record(self, tape, prediction, target):
         return tape.huber(prediction, target, delta=float(self.delta))
@@ -102,14 +144,15 @@ class Quantile(Loss):
     """Pinball loss ``max(q * e, (q - 1) * e)`` with ``e = target - prediction``.
 
     With several levels the network puts out one value for each, the loss is their mean and
-    ``predict`` answers one more axis, in the order of `levels`.
+    ``predict`` answers one more axis, in the order of `levels`. Nothing keeps the levels from
+    crossing. Zero targets are like any other.
 
     Parameters
     ----------
     levels : float or sequence of float, default=0.5
         Each in (0, 1).
     weights : sequence of float, default=None
-        Of each level; None = ones.
+        Of each level, above 0 and not normalised; None = ones.
 
     References
     ----------
@@ -128,35 +171,38 @@ class Quantile(Loss):
 
     @property
     def width(self) -> int:
-        return len(self._levels())
-
-    def _levels(self) -> tuple[float, ...]:
-        return tuple(float(q) for q in np.atleast_1d(self.levels))
+        return len(_numbers(self.levels))
 
     def validate(self) -> None:
-        levels = self._levels()
-        if not levels or any(not 0.0 < q < 1.0 for q in levels):
-            raise ValueError(
-                f"The 'levels' parameter of Quantile must be in (0, 1). Got {self.levels!r} instead."
-            )
+        levels = _numbers(self.levels)
+        if not levels or not all(0.0 < q < 1.0 for q in levels):
+            raise _wrong(self, "levels", "one or more floats in the range (0, 1)")
         if self.weights is not None:
-            weights = np.atleast_1d(self.weights)
-            if weights.shape != (len(levels),) or not np.all(weights > 0.0):
-                raise ValueError(
-                    f"The 'weights' parameter of Quantile must be {len(levels)} positive numbers. "
-                    f"Got {self.weights!r} instead."
-                )
+            weights = _numbers(self.weights)
+            if len(weights) != len(levels) or not all(0.0 < w < np.inf for w in weights):
+                raise _wrong(self, "weights", f"{len(levels)} positive floats, one for each level")
 
     def record(self, tape, prediction, target):
-        weights = None if self.weights is None else tuple(float(w) for w in self.weights)
-        return tape.quantile(prediction, target, levels=self._levels(), weights=weights)
+        weights = None if self.weights is None else _numbers(self.weights)
+        return tape.quantile(prediction, target, levels=_numbers(self.levels), weights=weights)
 
 
 class MAPE(Loss):
     """Mean absolute percentage error ``|p - t| / max(|t|, eps)``, as a fraction.
 
-    A zero target divides by the tiny eps of the operation and dominates the mean, as in
-    :func:`sklearn.metrics.mean_absolute_percentage_error`; drop such rows or use SMAPE.
+    As :func:`sklearn.metrics.mean_absolute_percentage_error`, eps being the machine epsilon of
+    the dtype: a zero target divides by it and dominates the mean. Drop such rows or use SMAPE.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ctrain
+    >>> tape = ctrain.Tape("float64")
+    >>> p, t = tape.input((1,), name="p"), tape.input((1,), name="t")
+    >>> loss = ctrain.losses.MAPE().record(tape, p, t)
+    >>> tape.forward(p=[[1.5], [1.5]], t=[[1.0], [2.0]])
+    >>> tape.value(loss)
+    array([0.5 , 0.25])
     """
 
     def record(self, tape, prediction, target):
@@ -169,6 +215,17 @@ class SMAPE(Loss):
     References
     ----------
     Makridakis and Hibon, The M3-competition, Int. J. Forecasting 16, 2000.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ctrain
+    >>> tape = ctrain.Tape("float64")
+    >>> p, t = tape.input((1,), name="p"), tape.input((1,), name="t")
+    >>> loss = ctrain.losses.SMAPE().record(tape, p, t)
+    >>> tape.forward(p=[[3.0], [3.0], [0.0]], t=[[1.0], [0.0], [0.0]])
+    >>> tape.value(loss)
+    array([1., 2., 0.])
     """
 
     def record(self, tape, prediction, target):
@@ -176,7 +233,19 @@ class SMAPE(Loss):
 
 
 class LogCosh(Loss):
-    """``log(cosh(p - t))``: quadratic near zero, linear far away, smooth everywhere."""
+    """``log(cosh(p - t))``: quadratic near zero, linear far away, smooth everywhere.
+
+    As Keras' ``LogCosh``. Zero targets are like any other.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ctrain import Regressor
+    >>> X = np.zeros((5, 1))  # nothing to learn from: the best constant
+    >>> reg = Regressor((), loss="logcosh", optimizer="lbfgs")
+    >>> reg.fit(X, [1, 2, 3, 4, 100]).predict(X[:1]).round(1)
+    array([3.])
+    """
 
     def record(self, tape, prediction, target):
         return tape.logcosh(prediction, target)
@@ -187,17 +256,19 @@ class Poisson(Loss):
 
     ``predict`` answers the rate ``exp(z)``. Zero targets are valid; negative ones are refused.
     The constant ``log(t!)`` is left out, as in PyTorch's ``PoissonNLLLoss``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ctrain import Regressor
+    >>> X = np.zeros((5, 1))  # nothing to learn from: the best constant
+    >>> reg = Regressor((), loss="poisson", optimizer="lbfgs")
+    >>> reg.fit(X, [0, 0, 1, 3, 6]).predict(X[:1]).round(2)
+    array([2.])
     """
 
-    def check_target(self, y: np.ndarray) -> None:
-        if np.min(y) < 0:
-            at = np.unravel_index(np.argmin(y), y.shape)
-            raise ValueError(
-                f"loss='poisson' needs y >= 0; y{list(map(int, at))} is {y[at]}; "
-                "use another loss for signed targets"
-            )
-        if not np.sum(y) > 0:
-            raise ValueError("loss='poisson' needs at least one y above 0; all are 0")
+    def check_target(self, y: np.ndarray, name: str) -> None:
+        _check_domain(y, y < 0, f"loss='poisson' needs {name} >= 0")
 
     def record(self, tape, prediction, target):
         return tape.poisson(prediction, target, log_input=True)
@@ -207,7 +278,11 @@ class Poisson(Loss):
 
 
 class LogLoss(Loss):
-    """Cross-entropy of logits: classes by index or probability, one logit for two classes.
+    """Cross-entropy of logits: ``-t * log(s) - (1 - t) * log(1 - s)``, s the sigmoid of the logit.
+
+    Of a regressor, whose targets are probabilities, one logit each; ``predict`` answers s. A
+    target of 0 or 1 is like any other. ``tape.log_loss`` also takes several classes, by index or
+    by probability. As PyTorch's ``BCEWithLogitsLoss``.
 
     Parameters
     ----------
@@ -216,25 +291,30 @@ class LogLoss(Loss):
 
     References
     ----------
-    Szegedy et al., Rethinking the Inception architecture for computer vision, CVPR 2016.
+    Szegedy et al., Rethinking the Inception architecture for computer vision, CVPR 2016
+    (label smoothing).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ctrain import Regressor
+    >>> X = np.zeros((5, 1))  # nothing to learn from: the best constant
+    >>> reg = Regressor((), loss="log_loss", optimizer="lbfgs")
+    >>> reg.fit(X, [0, 0, 1, 1, 1]).predict(X[:1]).round(2)
+    array([0.6])
     """
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
         self.label_smoothing = label_smoothing
 
     def validate(self) -> None:
-        if not 0.0 <= self.label_smoothing <= 1.0:
-            raise ValueError(
-                "The 'label_smoothing' parameter of LogLoss must be in [0, 1]. "
-                f"Got {self.label_smoothing!r} instead."
-            )
+        value = self.label_smoothing
+        if not _is_number(value) or not 0.0 <= value <= 1.0:
+            raise _wrong(self, "label_smoothing", "a float in the range [0.0, 1.0]")
 
-    def check_target(self, y: np.ndarray) -> None:
-        if np.min(y) < 0 or np.max(y) > 1:
-            raise ValueError(
-                f"loss='log_loss' of a regressor needs probabilities, y in [0, 1]; "
-                f"got values from {np.min(y)} to {np.max(y)}"
-            )
+    def check_target(self, y: np.ndarray, name: str) -> None:
+        rule = f"loss='log_loss' of a regressor needs probabilities, {name} in [0, 1]"
+        _check_domain(y, (y < 0) | (y > 1), rule)
 
     def record(self, tape, prediction, target):
         if prediction.shape == target.shape and prediction.shape[-1] > 1:
@@ -279,16 +359,13 @@ class Weighted(Loss):
     def validate(self) -> None:
         resolve(self.loss).validate()
         if not callable(self.function):
-            raise TypeError(
-                f"The 'function' parameter of Weighted must be callable. Got {self.function!r} "
-                "instead."
-            )
+            raise TypeError(str(_wrong(self, "function", "callable")))
 
-    def check_target(self, y: np.ndarray) -> None:
-        resolve(self.loss).check_target(y)
+    def check_target(self, y: np.ndarray, name: str) -> None:
+        resolve(self.loss).check_target(y, name)
 
     def record(self, tape, prediction, target):
-        loss = resolve(self.loss).record(tape, prediction, target)
+        loss = tape.as_tensor(resolve(self.loss).record(tape, prediction, target), "loss")
         weight = tape.stop_gradient(tape.as_tensor(self.function(tape, target), "Weighted"))
         if weight.shape != ():
             raise ValueError(
@@ -301,13 +378,25 @@ class Weighted(Loss):
 
 
 class Custom(Loss):
-    """A loss written by the user: ``function(tape, prediction, target) -> Tensor``."""
+    """A loss written by the user; what a callable given as `loss` becomes.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(tape, prediction, target) -> Tensor`` of shape (), made of tape operations.
+
+    Examples
+    --------
+    >>> from ctrain.losses import resolve
+    >>> resolve(lambda tape, p, t: tape.mean(tape.abs(tape.sub(p, t)))).width
+    1
+    """
 
     def __init__(self, function) -> None:
         self.function = function
 
     def record(self, tape, prediction, target):
-        return tape.as_tensor(self.function(tape, prediction, target), "loss")
+        return self.function(tape, prediction, target)
 
 
 LOSSES: dict[str, type[Loss]] = {
@@ -344,6 +433,19 @@ def resolve(loss) -> Loss:
     Returns
     -------
     Loss
+
+    Raises
+    ------
+    ValueError
+        If it is an unknown name.
+    TypeError
+        If it is none of these.
+
+    Examples
+    --------
+    >>> from ctrain.losses import resolve
+    >>> resolve("mse"), resolve("pinball")
+    (SquaredError(), Quantile())
     """
     if isinstance(loss, Loss):
         return loss
@@ -351,21 +453,40 @@ def resolve(loss) -> Loss:
         name = ALIASES.get(loss, loss)
         if name in LOSSES:
             return LOSSES[name]()
-        near = difflib.get_close_matches(loss, [*LOSSES, *ALIASES], 1)
+        near = difflib.get_close_matches(loss.lower(), [*LOSSES, *ALIASES], 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"loss must be one of {sorted(LOSSES)}; got {loss!r}{hint}")
     if callable(loss) and not isinstance(loss, type):
         return Custom(loss)
+    hint = f"; did you mean {loss.__name__}()?" if isinstance(loss, type) else ""
     raise TypeError(
-        f"loss must be a name, an object of ctrain.losses or a callable; got {type(loss).__name__}"
+        f"loss must be a name, an object of ctrain.losses or a callable; got {loss!r}{hint}"
     )
 
 
-def _check_number(owner, name: str, value, low: float, high: float | None) -> None:
-    """Raise unless `value` is a number in (low, high)."""
-    ok = isinstance(value, numbers.Real) and not isinstance(value, bool) and value > low
-    if not ok or (high is not None and not value < high) or not np.isfinite(value):
-        raise ValueError(
-            f"The {name!r} parameter of {type(owner).__name__} must be a float in the range "
-            f"({low}, {'inf' if high is None else high}). Got {value!r} instead."
-        )
+def _is_number(value) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _numbers(values) -> tuple[float, ...]:
+    """One number or a sequence of them; empty if it is anything else."""
+    values = [values] if _is_number(values) else values
+    if isinstance(values, str) or not np.iterable(values):
+        return ()
+    values = tuple(values)
+    return tuple(map(float, values)) if all(map(_is_number, values)) else ()
+
+
+def _check_domain(y: np.ndarray, outside: np.ndarray, rule: str) -> None:
+    """Raise ValueError naming the first target that is outside the loss's domain."""
+    if outside.any():
+        row, *column = np.argwhere(outside)[0]
+        place = f"row {row}" + (f", column {column[0]}" if column else "")
+        raise ValueError(f"{rule}; {place} is {y[row, *column]}; use another loss for such targets")
+
+
+def _wrong(owner, name: str, rule: str) -> ValueError:
+    return ValueError(
+        f"The {name!r} parameter of {type(owner).__name__} must be {rule}. "
+        f"Got {getattr(owner, name)!r} instead."
+    )

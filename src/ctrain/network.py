@@ -69,13 +69,27 @@ class Network:
         raw = outputs["prediction"]
         if loss.width > 1:
             raw = tape.reshape(raw, (self.n_targets, loss.width))
-        cost = loss.record(tape, raw, target)
-        if not isinstance(cost, Tensor) or cost.shape != () or cost.level != Level.ROW:
+        cost = tape.as_tensor(loss.record(tape, raw, target), "loss")
+        if cost.shape != () or cost.level != Level.ROW:
             raise ValueError(
-                f"loss must return one number per row, a row-level tensor of shape (); got {cost!r}"
+                "loss must return one number per row, a row-level tensor of shape (); got "
+                f"{cost!r}; reduce it with tape.mean"
             )
+        if training and not compile_plan(tape, 1, loss=cost, backward=True).updated:
+            raise ValueError("model: the loss depends on no trainable parameter; nothing to fit")
         outputs["prediction"] = loss.link(tape, raw)
         return tape, cost, outputs
+
+    def continue_from(self, other: Network) -> None:
+        """Take the weights of another network, which must have the same parameters."""
+        mine, theirs = ({p.name: p.shape for p in n.parameters} for n in (self, other))
+        if mine != theirs:
+            raise ValueError(
+                f"warm_start: the fitted network has the parameters {theirs}, this one {mine}; "
+                "change the data or the model back, or set warm_start=False"
+            )
+        for p in other.parameters:
+            self.parameters.assign(p.name, p.value)
 
     def trainer(
         self, batch: int, n_threads: int, slab_bytes: int = SLAB_BYTES, tile_rows: int | None = None
@@ -113,8 +127,8 @@ class Network:
 
         Raises
         ------
-        ValueError
-            If a row holds a value that is not finite.
+        NotFiniteError
+            If an input of a row is not finite in the network's dtype.
         """
         out = np.empty((source.n_rows, *self.outputs[name].shape), self.dtype)
         bad = predict(self.predictor(n_threads, name), source, [out])
@@ -127,7 +141,7 @@ class Network:
 
 
 class NotFiniteError(ValueError):
-    """An input row holds NaN or infinity.
+    """An input row is not finite in the network's dtype.
 
     Attributes
     ----------
@@ -135,7 +149,7 @@ class NotFiniteError(ValueError):
     """
 
     def __init__(self, row: int) -> None:
-        super().__init__(f"row {row} holds NaN or infinity")
+        super().__init__(f"row {row} holds a value that is not finite")
         self.row = row
 
 
@@ -153,6 +167,7 @@ def _outputs(model, tape: Tape, inputs: dict[str, Tensor], width: int) -> dict[s
             raise TypeError(
                 f"model: {name} must be a tensor of the tape; got {type(tensor).__name__}"
             )
+        tape.as_tensor(tensor, f"model: {name}")  # of this tape
     prediction = outputs["prediction"]
     if prediction.level != Level.ROW:
         raise ValueError("model: the prediction does not depend on the input")

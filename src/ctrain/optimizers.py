@@ -58,7 +58,16 @@ UP_TO_ONE = Range(0.0, 1.0, "[]")
 
 
 class Optimizer(BaseEstimator):
-    """What the training loop asks of an optimizer; a subclass only declares."""
+    """What the training loop asks of an optimizer; a subclass only declares.
+
+    Not for subclassing outside this package: each optimizer is a kernel of the compiled core.
+
+    Examples
+    --------
+    >>> from ctrain.optimizers import Optimizer, RMSprop
+    >>> isinstance(RMSprop(), Optimizer), RMSprop(alpha=0.9).get_params()["alpha"]
+    (True, 0.9)
+    """
 
     kernel: str | None = None  #: name of the update kernel; None: not a rule for single steps
     _ranges: ClassVar[dict[str, Range | type]] = {}  # per parameter, in the kernel's order
@@ -471,6 +480,13 @@ def resolve(optimizer: str | Optimizer) -> Optimizer:
     -------
     Optimizer
         An object whose parameters are in range.
+
+    Raises
+    ------
+    ValueError
+        If it is an unknown name, or a parameter is out of its range.
+    TypeError
+        If it is neither.
 
     Examples
     --------

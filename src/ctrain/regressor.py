@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import time
 import warnings
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import DataConversionWarning
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import losses, optimizers, schedules, training
@@ -18,12 +18,17 @@ from ._core.source import Arrays
 from .models import MLP
 from .network import Network, NotFiniteError
 from .validation import (
+    FLOATS,
+    answers_unknown_names,
     check_bool,
     check_choice,
+    check_features,
     check_finite,
     check_float,
     check_int,
+    check_numbers,
     check_weights,
+    draw_seed,
     unknown_parameter,
 )
 
@@ -108,6 +113,17 @@ class Regressor(RegressorMixin, BaseEstimator):
     fit_time_ : float
         Seconds.
 
+    See Also
+    --------
+    sklearn.neural_network.MLPRegressor : Its parameters have the same names here where they mean
+        the same; others are answered with what replaces them.
+
+    References
+    ----------
+    Loshchilov, Hutter, "Decoupled weight decay regularization", ICLR 2019 (AdamW).
+    Pascanu, Mikolov, Bengio, "On the difficulty of training recurrent neural networks", ICML 2013
+    (clipping to a norm).
+
     Examples
     --------
     >>> from sklearn.datasets import make_regression
@@ -118,6 +134,7 @@ class Regressor(RegressorMixin, BaseEstimator):
     True
     """
 
+    @answers_unknown_names
     def __init__(
         self,
         hidden_layer_sizes=(100,),
@@ -144,10 +161,7 @@ class Regressor(RegressorMixin, BaseEstimator):
         random_state=None,
         warm_start=False,
         verbose=0,
-        **unknown,
     ):
-        for name in unknown:
-            raise TypeError(unknown_parameter(type(self).__name__, name, self._get_param_names()))
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.loss = loss
@@ -191,38 +205,42 @@ class Regressor(RegressorMixin, BaseEstimator):
         -------
         Regressor
             Itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Before any work: if a parameter is out of its range or the data do not fit, naming
+            argument, rule, value, row and column. During the fit: if loss or gradient stop being
+            finite; the weights are those before that step.
         """
         started = time.perf_counter()
         self._check_parameters()
         loss = losses.resolve(self.loss)
-        X, y, sample_weight, dtype = self._check_data(X, y, sample_weight, loss)
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        rows, held_out = self._split(X, y, seed)
-        source = _source(X, y, sample_weight)
-        validation = None
-        if X_val is not None or y_val is not None:
-            validation = self._validation_source(X_val, y_val, dtype, loss), None
-        elif len(held_out):
-            validation = source, held_out
-        n_features = X.shape[1]
-
-        continued = self.warm_start and hasattr(self, "_network")
-        if continued:
-            self._check_continuation(y.shape[1], dtype)
-            progress = self._progress
+        seed = draw_seed(self, "random_state")
+        draft = copy.copy(self)  # takes the columns of data that may yet be refused
+        features = check_features(draft, X, reset=True)
+        n, width = features.shape
+        dtype = np.dtype(features.dtype if self.dtype == "auto" else self.dtype)
+        check_finite(self, features, "X", dtype)
+        targets, squeeze = self._check_targets(y, "y", n, dtype, loss)
+        weights = check_weights(self, sample_weight, n, dtype)
+        source = _source(features, targets, weights)
+        if X_val is None and y_val is None:
+            rows, validation = self._split(source, weights, seed)
         else:
-            model = self.model
-            if model is None:
-                model = MLP(self.hidden_layer_sizes, self.activation, self.dropout)
-            network = Network(model, loss, {"x": (n_features,)}, y.shape[1], dtype, seed)
-            self._network, progress = network, training.Progress()
-        self._progress = progress
-        self._fast = (n_features, dtype, not hasattr(self, "feature_names_in_"))
-        settings = self._settings(len(rows), seed)
+            held_out = self._held_out(draft, X_val, y_val, targets.shape[1], dtype, loss)
+            rows, validation = None, (held_out, None)
+        settings = self._settings(n if rows is None else len(rows), seed)
+        network, progress = self._record(width, targets.shape[1], dtype, loss, seed)
+        training.check(network, settings)
+
+        validate_data(self, X, skip_check_array=True)
+        self._network, self._progress, self._squeeze = network, progress, squeeze
+        self._plain_width = None if hasattr(self, "feature_names_in_") else width
         try:
-            training.fit(self._network, source, rows, settings, progress, validation)
+            training.fit(network, source, rows, settings, progress, validation)
         finally:
-            self._describe(progress)
+            self._describe()
             self.fit_time_ = time.perf_counter() - started
         return self
 
@@ -237,140 +255,179 @@ class Regressor(RegressorMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples,) or (n_samples, n_targets), one more axis for several quantiles
             In the dtype of the fit. A row's bits do not depend on the other rows.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If :meth:`fit` has not been called.
+        ValueError
+            If X has another number of columns or a value that is not finite; names row and column.
         """
-        fast = getattr(self, "_fast", None)
         if not (
-            fast is not None
-            and type(X) is np.ndarray
+            type(X) is np.ndarray
             and X.ndim == 2
-            and X.shape[1] == fast[0]
-            and X.dtype == fast[1]
-            and X.shape[0]
-            and fast[2]
+            and X.shape[1] == getattr(self, "_plain_width", None)
+            and X.dtype in FLOATS
+            and len(X)
         ):
-            check_is_fitted(self, "loss_curve_")
-            X = validate_data(
-                self, X, reset=False, accept_sparse="csr", dtype=[np.float64, np.float32],
-                ensure_all_finite=False,
-            )  # fmt: skip
+            check_is_fitted(self)
+            X = check_features(self, X)
+        network = self._network
         try:
-            out = self._network.predict(Arrays(x=X), effective_n_threads(self.n_jobs))
+            out = network.predict(Arrays(x=X), effective_n_threads(self.n_jobs))
         except NotFiniteError:
-            check_finite(X, "X", type(self).__name__)
-            raise  # finite in its own dtype, too large for the network's
-        if self._squeeze:
-            return out.reshape(out.shape[0]) if out.ndim == 2 else out[:, 0]
-        return out
+            check_finite(self, X, "X", network.dtype)
+            raise
+        return out.reshape(out.shape[0], *out.shape[2:]) if self._squeeze else out
+
+    def score(self, X, y, sample_weight=None):
+        """Compute the coefficient of determination R2 of the prediction.
+
+        Parameters
+        ----------
+        X : {array-like, CSR matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        float
+            At most 1.0; the mean over the targets.
+        """
+        levels = losses.resolve(self.loss).width
+        if levels > 1:
+            raise ValueError(
+                f"score: R2 needs one prediction for each target, the loss makes {levels}; use "
+                "sklearn.metrics.mean_pinball_loss for each level"
+            )
+        return super().score(X, y, sample_weight)
+
+    @property
+    def coefs_(self):
+        """Weights ``(n_in, n_out)`` of each layer, not copied; None for a user's model."""
+        return self._layers("weight")
+
+    @property
+    def intercepts_(self):
+        """Biases of each layer, not copied; None for a user's model."""
+        return self._layers("bias")
 
     # ------------------------------------------------------------------- details
+
+    def _layers(self, what):
+        check_is_fitted(self)
+        if self.n_layers_ is None:
+            return None
+        weights = self._network.parameters
+        return [weights[f"layer_{k}.{what}"].value for k in range(self.n_layers_ - 1)]
 
     def _check_parameters(self) -> None:
         check_float(self, "learning_rate_init", 0.0, closed=False)
         check_float(self, "alpha", 0.0)
         check_float(self, "l1", 0.0)
         check_float(self, "dropout", 0.0, high=1.0)
-        check_float(self, "clip_norm", 0.0, closed=False, optional=True)
-        check_float(self, "clip_value", 0.0, closed=False, optional=True)
-        check_float(self, "validation_fraction", 0.0, high=1.0)
-        if self.batch_size != "auto":
-            check_int(self, "batch_size", 1)
+        check_float(self, "clip_norm", 0.0, closed=False, also=None)
+        check_float(self, "clip_value", 0.0, closed=False, also=None)
+        check_int(self, "batch_size", 1, also="auto")
         check_int(self, "accumulate_steps", 1)
         check_int(self, "max_iter", 1)
-        check_int(self, "max_steps", 1, optional=True)
-        check_int(self, "verbose", 0)
+        check_int(self, "max_steps", 1, also=None)
         check_bool(self, "shuffle")
-        check_bool(self, "warm_start")
+        check_float(self, "validation_fraction", 0.0, high=1.0)
         check_choice(self, "dtype", ("auto", "float32", "float64"))
         effective_n_threads(self.n_jobs)
+        check_bool(self, "warm_start")
+        check_int(self, "verbose", 0)
         losses.resolve(self.loss).validate()
-        optimizers.resolve(self.optimizer).validate()
+        optimizers.resolve(self.optimizer)
         schedules.resolve(self.schedule)
         if self.model is None:
-            MLP(self.hidden_layer_sizes, self.activation, self.dropout).layers()
-        elif not callable(self.model) and not hasattr(self.model, "record"):
+            self._mlp().layers()
+        elif isinstance(self.model, type) or not (
+            callable(self.model) or hasattr(self.model, "record")
+        ):
             raise TypeError(
-                "model must be a callable model(tape, x) or have record(tape, inputs, width); "
-                f"got {self.model!r}"
+                "model must be a callable model(tape, x) or an object with "
+                f"record(tape, inputs, width); got {self.model!r}"
             )
 
-    def _check_data(self, X, y, sample_weight, loss):
-        X, y = validate_data(
-            self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], multi_output=True,
-            y_numeric=True, ensure_all_finite=False,
-        )  # fmt: skip
-        dtype = np.dtype(X.dtype if self.dtype == "auto" else self.dtype)
-        check_finite(X, "X", type(self).__name__)
-        y = self._check_target(y, dtype, "y", loss)
-        return X, y, check_weights(sample_weight, X.shape[0], dtype), dtype
+    def _mlp(self) -> MLP:
+        return MLP(self.hidden_layer_sizes, self.activation, self.dropout)
 
-    def _check_target(self, y, dtype, name, loss):
-        if y.ndim == 2 and y.shape[1] == 1:
-            warnings.warn(
-                f"A column-vector {name} was passed when a 1d array was expected. Please change "
-                "the shape of y to (n_samples,), for example using ravel().",
-                DataConversionWarning,
-                stacklevel=4,
-            )
-            y = y[:, 0]
-        y = y if y.dtype in (np.float32, np.float64) else y.astype(dtype)
-        check_finite(y, name, type(self).__name__)
-        if name == "y":
-            self._squeeze = y.ndim == 1
-        loss.check_target(y)
-        return y.reshape(-1, 1) if y.ndim == 1 else y
-
-    def _split(self, X, y, seed):
-        """Rows to train on and rows held out."""
-        n = X.shape[0]
-        rows = np.arange(n)
-        if self.validation_fraction == 0.0:
-            return rows, rows[:0]
-        held_out = int(np.ceil(self.validation_fraction * n))
-        if held_out >= n:
+    def _check_targets(self, y, name, n_rows, dtype, loss):
+        """Targets as a finite float array (n_rows, n_targets), and whether one axis is enough."""
+        if y is None:
             raise ValueError(
-                f"validation_fraction={self.validation_fraction} of {n} rows leaves none to train "
-                "on; lower it or pass X_val and y_val"
+                f"This {type(self).__name__} estimator requires y to be passed, but the target "
+                f"{name} is None"
             )
-        if not self.shuffle:
-            return rows[: n - held_out], rows[n - held_out :]
-        order = random.permutation(random.key(seed, "validation"), n)
-        return np.sort(order[held_out:]), np.sort(order[:held_out])
+        y = check_numbers(self, y, name, dtype)
+        if y.shape[:1] != (n_rows,):
+            raise ValueError(
+                f"{name} must have one row for each of the {n_rows} rows of X{name[1:]}; got shape "
+                f"{y.shape}"
+            )
+        if name == "y" and y.ndim == 2 and y.shape[1] == 1:
+            warnings.warn(
+                "A column-vector y was passed when a 1d array was expected. Please change the "
+                "shape of y to (n_samples,), for example using ravel().",
+                DataConversionWarning,
+                stacklevel=3,
+            )
+        check_finite(self, y, name, dtype)
+        loss.check_target(y, name)
+        return (y.reshape(-1, 1), True) if y.ndim == 1 else (y, y.shape[1] == 1)
 
-    def _validation_source(self, X_val, y_val, dtype, loss):
+    def _split(self, source, weights, seed):
+        """Rows to train on (None: all), and the source and rows to validate on or None."""
+        n = source.n_rows
+        n_held_out = int(np.ceil(self.validation_fraction * n))
+        if n_held_out == 0:
+            return None, None
+        if n_held_out >= n:
+            raise ValueError(
+                f"validation_fraction={self.validation_fraction} of n_samples={n} leaves no row to "
+                "train on; lower it or pass X_val and y_val"
+            )
+        order = np.arange(n)
+        if self.shuffle:
+            order = random.permutation(random.key(seed, "validation"), n)
+        rows, held_out = np.sort(order[:-n_held_out]), np.sort(order[-n_held_out:])
+        for part, use in ((rows, "train"), (held_out, "validate")):
+            if weights is not None and not weights[part].any():
+                raise ValueError(
+                    f"validation_fraction={self.validation_fraction} leaves only rows of "
+                    f"sample_weight 0 to {use} on; drop those rows or pass X_val and y_val"
+                )
+        return rows, (source, held_out)
+
+    def _held_out(self, draft, X_val, y_val, n_targets, dtype, loss) -> Arrays:
+        """Validation rows that the caller chose."""
         if X_val is None or y_val is None:
             missing = "X_val" if X_val is None else "y_val"
             raise ValueError(f"X_val and y_val go together; {missing} is missing")
-        squeeze = self._squeeze
-        X_val = validate_data(
-            self, X_val, reset=False, accept_sparse="csr", dtype=[np.float64, np.float32],
-            ensure_all_finite=False,
-        )  # fmt: skip
-        check_finite(X_val, "X_val", type(self).__name__)
-        y_val = np.asarray(y_val)
-        if y_val.dtype.kind not in "fiub":
-            y_val = y_val.astype(np.float64)
-        if y_val.ndim not in (1, 2) or y_val.shape[0] != X_val.shape[0]:
+        X_val = check_features(draft, X_val, "X_val")
+        check_finite(self, X_val, "X_val", dtype)
+        y_val, _ = self._check_targets(y_val, "y_val", X_val.shape[0], dtype, loss)
+        if y_val.shape[1] != n_targets:
             raise ValueError(
-                f"y_val must have one row for each of the {X_val.shape[0]} rows of X_val; "
-                f"got shape {y_val.shape}"
+                f"y_val must have as many targets as y, {n_targets}; got {y_val.shape[1]}"
             )
-        if (y_val.ndim == 1) != squeeze and not (squeeze and y_val.shape[1] == 1):
-            raise ValueError(f"y_val must have as many axes as y; got shape {y_val.shape}")
-        y_val = self._check_target(y_val, dtype, "y_val", loss)
         return _source(X_val, y_val, None)
 
-    def _check_continuation(self, n_targets, dtype) -> None:
-        network = self._network
-        width = network.training.inputs["x"].shape[0]
-        if width != self.n_features_in_ or network.n_targets != n_targets:
+    def _record(self, n_features, n_targets, dtype, loss, seed):
+        """Network to train and its progress; on a warm start with the weights so far."""
+        model = self._mlp() if self.model is None else self.model
+        network = Network(model, loss, {"x": (n_features,)}, n_targets, dtype, seed)
+        if not (self.warm_start and hasattr(self, "_network")):
+            return network, training.Progress()
+        if self._network.dtype != dtype:
             raise ValueError(
-                f"warm_start: the fitted network maps {width} features to {network.n_targets} "
-                f"targets; got {self.n_features_in_} and {n_targets}; set warm_start=False"
+                f"warm_start: the fitted network computes in {self._network.dtype}, these data ask "
+                f"for {dtype}; set dtype, or warm_start=False"
             )
-        if network.dtype != dtype:
-            raise ValueError(
-                f"warm_start: the fitted network is {network.dtype}; got {dtype} data; set dtype"
-            )
+        network.continue_from(self._network)
+        return network, self._progress
 
     def _settings(self, n_rows: int, seed: int) -> training.Settings:
         batch_size = min(200, n_rows) if self.batch_size == "auto" else int(self.batch_size)
@@ -392,23 +449,16 @@ class Regressor(RegressorMixin, BaseEstimator):
             verbose=int(self.verbose),
         )
 
-    def _describe(self, progress: training.Progress) -> None:
+    def _describe(self) -> None:
         """Fitted attributes, with MLPRegressor's names."""
-        network = self._network
-        layers = 0
-        if self.model is None:
-            layers = sum(p.name.endswith(".weight") for p in network.parameters)
-        self.coefs_ = self.intercepts_ = None
-        if layers:
-            self.coefs_ = [network.parameters[f"layer_{k}.weight"].value for k in range(layers)]
-            self.intercepts_ = [network.parameters[f"layer_{k}.bias"].value for k in range(layers)]
-        self.n_layers_ = layers + 1 if layers else None
+        network, progress = self._network, self._progress
+        self.n_layers_ = len(self._mlp().layers()) + 2 if self.model is None else None
         self.n_outputs_ = network.n_targets
         linked = network.outputs["prediction"].name.rpartition("_")[0]
         self.out_activation_ = {"exp": "exp", "sigmoid": "logistic"}.get(linked, "identity")
         self.loss_curve_ = list(progress.loss_curve)
         self.validation_loss_curve_ = list(progress.validation_loss_curve) or None
-        self.lr_curve_ = [float(rates[-1]) for rates in progress.learning_rates]
+        self.lr_curve_ = [float(rates[-1]) for rates in progress.learning_rates] or None
         self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else None
         self.best_loss_ = min(self.loss_curve_) if self.loss_curve_ else None
         self.n_iter_ = progress.epoch
@@ -418,8 +468,15 @@ class Regressor(RegressorMixin, BaseEstimator):
         """Set parameters; an unknown name is answered with what replaces it."""
         valid = self.get_params(deep=False)
         for name in params:
-            if name.partition("__")[0] not in valid:
+            first, _, inner = name.partition("__")
+            if first not in valid:
                 raise ValueError(unknown_parameter(type(self).__name__, name, sorted(valid)))
+            owner = params.get(first, valid[first])
+            if inner and not hasattr(owner, "set_params"):
+                raise ValueError(
+                    f"{name} needs an object with parameters as {first}, such as "
+                    f"ctrain.optimizers.AdamW(); got {first}={owner!r}"
+                )
         return super().set_params(**params)
 
     def __sklearn_tags__(self):

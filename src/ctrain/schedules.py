@@ -18,7 +18,21 @@ __all__ = ["SCHEDULES", "Constant", "Schedule", "learning_rates", "resolve"]
 
 
 class Schedule(BaseEstimator):
-    """A function of the step and of the initial learning rate."""
+    """A function of the step and of the initial learning rate.
+
+    Examples
+    --------
+    >>> from ctrain import Regressor
+    >>> from ctrain.schedules import Schedule
+    >>> class InverseRoot(Schedule):
+    ...     def __init__(self, scale=100.0):
+    ...         self.scale = scale
+    ...     def __call__(self, step, base):
+    ...         return base / (1 + step / self.scale) ** 0.5
+    >>> float(InverseRoot(scale=1.0)(3, base=0.1))
+    0.05
+    >>> reg = Regressor(schedule=InverseRoot())
+    """
 
     def __call__(self, step: int | np.ndarray, base: float) -> np.ndarray:
         """Give the learning rate of each step.
@@ -70,6 +84,13 @@ def resolve(schedule: str | Schedule | Callable[[int], float]) -> Schedule | Cal
     -------
     Schedule or callable
 
+    Raises
+    ------
+    ValueError
+        If it is an unknown name.
+    TypeError
+        If it cannot be called with a step.
+
     Examples
     --------
     >>> from ctrain.schedules import resolve
@@ -114,6 +135,13 @@ def learning_rates(
     -------
     ndarray of float64, shape (n_steps,)
         Finite and not negative.
+
+    Raises
+    ------
+    ValueError
+        If one is not finite or negative, or a `Schedule` gives another number of them.
+    TypeError
+        If a callable returns something that is not a number.
 
     Examples
     --------

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
 
 from . import schedules
 from ._core import random
@@ -21,6 +22,9 @@ from ._core.step import Status, accumulate, run_steps
 from .network import Network
 
 logger = logging.getLogger("ctrain")
+
+#: rows whose gradients lbfgs adds in the network's precision; blocks are added in float64
+BLOCK = 1 << 13
 
 
 @dataclass
@@ -58,7 +62,7 @@ class Progress:
     loss_curve, validation_loss_curve : list of float
         One mean loss for each epoch.
     step_losses, step_norms, learning_rates : list of ndarray
-        One piece for each epoch, one number for each step.
+        One piece for each epoch, one number for each step; lbfgs has no learning rate.
     optimizer : Optimizer or None
         Slots of the last optimizer.
     """
@@ -73,10 +77,20 @@ class Progress:
     optimizer: Optimizer | None = None
 
 
+def check(network: Network, settings: Settings) -> None:
+    """Raise ValueError if the optimizer cannot train this network."""
+    if settings.optimizer.kernel is not None:
+        return
+    if settings.l1:
+        raise ValueError("optimizer='lbfgs' needs a smooth objective; l1 must be 0.0, use alpha")
+    if any(node.op == "bernoulli" for node in network.training.nodes):
+        raise ValueError("optimizer='lbfgs' needs a deterministic objective; dropout must be 0.0")
+
+
 def fit(
     network: Network,
     source: Source,
-    rows: np.ndarray,
+    rows: np.ndarray | None,
     settings: Settings,
     progress: Progress,
     validation: tuple[Source, np.ndarray | None] | None = None,
@@ -87,8 +101,8 @@ def fit(
     ----------
     network : Network
     source : Source
-    rows : ndarray of int64
-        Rows of the source to train on.
+    rows : ndarray of int64 or None
+        Rows of the source to train on; None for all.
     settings : Settings
     progress : Progress
         Continued; holds the state of the last whole step also when an error or an interrupt ends
@@ -109,24 +123,21 @@ def fit(
 
 
 def _fit_steps(network, source, rows, settings, progress, validation) -> None:
-    n = len(rows)
+    n = source.n_rows if rows is None else len(rows)
     batch = min(settings.batch_size * settings.accumulate_steps, n)
     program = network.trainer(batch, settings.n_threads)
-    optimizer = progress.optimizer
-    if optimizer is None or type(optimizer.declaration) is not type(settings.optimizer):
-        optimizer = Optimizer(settings.optimizer, network.dtype, network.parameters.arena.size)
-        progress.optimizer = optimizer
+    optimizer = _continued(progress.optimizer, settings.optimizer, network)
+    progress.optimizer = optimizer
     per_epoch = -(-n // batch)
     left = settings.max_iter * per_epoch if settings.max_steps is None else settings.max_steps
     first_step = progress.step
     started = time.perf_counter()
+    index = np.arange(n) if rows is None else rows
     while left > 0:
         steps = min(per_epoch, left)
-        index = (
-            rows[random.permutation(random.key(settings.seed, "shuffle", progress.epoch), n)]
-            if settings.shuffle
-            else rows
-        )
+        if settings.shuffle:
+            index = random.permutation(random.key(settings.seed, "shuffle", progress.epoch), n)
+            index = index if rows is None else rows[index]
         bounds = np.minimum(np.arange(steps + 1, dtype=np.int64) * batch, n)
         rates = schedules.learning_rates(
             settings.schedule, settings.learning_rate_init, progress.step - first_step, steps
@@ -159,68 +170,86 @@ def _fit_steps(network, source, rows, settings, progress, validation) -> None:
         _report(settings, progress, started, left <= 0)
 
 
+def _continued(old: Optimizer | None, declaration, network: Network) -> Optimizer:
+    """Slots for the declared optimizer; those of `old` if it keeps the same ones."""
+    new = Optimizer(declaration, network.dtype, network.parameters.arena.size)
+    if old is not None and type(old.declaration) is type(declaration) and old.names == new.names:
+        for slot, value in zip(new.slots, old.slots, strict=True):
+            slot[:] = value
+        new.t = old.t
+    return new
+
+
 def _fit_lbfgs(network, source, rows, settings, progress, validation) -> None:
-    """Full batch, through SciPy's L-BFGS-B over the same tape; losses are the objective's."""
-    if settings.l1:
-        raise ValueError("optimizer='lbfgs' needs a smooth objective; l1 must be 0.0, use alpha")
-    if any(node.op == "bernoulli" for node in network.training.nodes):
-        raise ValueError("optimizer='lbfgs' needs a deterministic objective; dropout must be 0.0")
-    program = network.trainer(len(rows), settings.n_threads)
+    """Full batch, through SciPy's L-BFGS-B over the same tape; one iteration is one epoch."""
+    n = source.n_rows if rows is None else len(rows)
+    block = min(n, BLOCK)
+    program = network.trainer(block, settings.n_threads)
+    if len(program.plan.stages) > 1:  # some operation reads all rows
+        block, program = n, network.trainer(n, settings.n_threads)
     parameters = network.parameters
-    arena = parameters.pack()
-    decay = np.zeros(arena.size, bool)
+    arena = parameters.arena
+    decayed = np.zeros(arena.size, bool)
     for p in parameters:
-        decay[p.offset : p.offset + p.size] = p.decay and p.trainable
-    last = {}
-
-    def objective(weights):
-        arena[:] = weights
-        parameters.version += 1
-        loss, total = accumulate(program, source, index=rows, backward=True)
-        penalised = arena[decay].astype(np.float64)
-        value = loss / total + 0.5 * settings.alpha * float(penalised @ penalised)
-        gradient = program.gradients.astype(np.float64) / total
-        last["norm"] = float(np.linalg.norm(gradient))
-        gradient[decay] += settings.alpha * penalised
-        if not np.isfinite(value) or not np.isfinite(last["norm"]):
-            raise ValueError(
-                f"the loss is not finite at epoch {progress.epoch + 1}, step {progress.step + 1} "
-                "of lbfgs; scale X and y (StandardScaler)"
-            )
-        return value, gradient
-
+        decayed[p.offset : p.offset + p.size] = p.decay and p.trainable
+    iterate = arena.astype(np.float64)
+    mean_loss = norm = math.nan
     started = time.perf_counter()
 
-    def after_iteration(intermediate_result):
+    def put(weights) -> None:
+        with np.errstate(over="ignore"):
+            arena[:] = weights
+        parameters.version += 1
+
+    def objective(weights):
+        nonlocal mean_loss, norm
+        put(weights)
+        gradient = np.zeros(arena.size)
+        loss = total = 0.0
+        for begin in range(0, n, block):
+            end = min(begin + block, n)
+            index = np.arange(begin, end) if rows is None else rows[begin:end]
+            sums = accumulate(program, source, index=index, backward=True)
+            loss, total = loss + sums[0], total + sums[1]
+            gradient += program.gradients
+        gradient /= total
+        mean_loss, norm = loss / total, float(np.linalg.norm(gradient))
+        if not math.isfinite(mean_loss) or not math.isfinite(norm):
+            raise ValueError(
+                f"the loss is not finite at epoch {progress.epoch + 1}, step {progress.step + 1} "
+                "of lbfgs; scale X and y (StandardScaler); the weights are those before this step"
+            )
+        penalised = weights[decayed]
+        gradient[decayed] += settings.alpha * penalised
+        return mean_loss + 0.5 * settings.alpha * float(penalised @ penalised), gradient
+
+    def after_epoch() -> None:
         progress.epoch += 1
-        progress.step += 1
-        progress.loss_curve.append(float(intermediate_result.fun))
-        progress.step_losses.append(np.array([intermediate_result.fun]))
-        progress.step_norms.append(np.array([last["norm"]]))
-        progress.learning_rates.append(np.array([1.0]))
-        progress.best = intermediate_result.x.copy()
+        progress.loss_curve.append(mean_loss)
         _validate(network, validation, settings, progress)
         _report(settings, progress, started, False)
 
-    start = arena.astype(np.float64)
-    best = start
+    def after_iteration(intermediate_result) -> None:
+        nonlocal iterate
+        iterate = intermediate_result.x.copy()
+        progress.step += 1
+        progress.step_losses.append(np.array([mean_loss]))
+        progress.step_norms.append(np.array([norm]))
+        after_epoch()
+
+    first_epoch = progress.epoch
+    limit = settings.max_iter if settings.max_steps is None else settings.max_steps
     try:
-        result = minimize(
-            objective, start, jac=True, method="L-BFGS-B", callback=after_iteration,
-            options=settings.optimizer.options(
-                settings.max_iter if settings.max_steps is None else settings.max_steps
-            ),
-        )  # fmt: skip
-        best = result.x
-    except BaseException:
-        best = getattr(progress, "best", start)
-        raise
+        # SciPy's vectors are short: BLAS threads would wait 100 times longer than they work
+        with threadpool_limits(1, user_api="blas"):
+            minimize(
+                objective, iterate, jac=True, method="L-BFGS-B", callback=after_iteration,
+                options=settings.optimizer.options(limit),
+            )  # fmt: skip
     finally:
-        arena[:] = best
-        parameters.version += 1
-    if not progress.loss_curve:  # already at a minimum
-        progress.loss_curve.append(float(result.fun))
-        progress.epoch += 1
+        put(iterate)
+    if progress.epoch == first_epoch:  # the start is a minimum
+        after_epoch()
 
 
 def _validate(network, validation, settings, progress) -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import inspect
 import numbers
 
 import numpy as np
 import scipy.sparse
+from sklearn.utils.validation import check_array, check_random_state, validate_data
+
+FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 
 #: elements looked at in one go
 CHUNK = 1 << 18
@@ -25,100 +30,129 @@ REPLACED = {
 }
 
 
-def check_finite(array, name: str, estimator: str) -> None:
-    """Raise ValueError naming the first row and column that is NaN or infinite."""
+def check_features(estimator, X, name: str = "X", *, reset: bool = False):
+    """Return X as float32 or float64, an array or CSR; one that is so already is not copied.
+
+    With `reset` the estimator takes the number and the names of X's columns; without, X must
+    have those. Whether the values are finite is left to `check_finite` or to the gather.
+    """
+    try:
+        return validate_data(
+            estimator, X, reset=reset, accept_sparse="csr", dtype=[*FLOATS],
+            ensure_all_finite=False,
+        )  # fmt: skip
+    except (TypeError, ValueError) as error:
+        raise _named(error, X, name) from None
+
+
+def check_numbers(estimator, values, name: str, dtype) -> np.ndarray:
+    """Return targets or weights as a float array of one or two axes; floats are not copied."""
+    try:
+        array = check_array(
+            values, dtype="numeric", ensure_2d=False, ensure_all_finite=False,
+            ensure_min_samples=0, input_name=name, estimator=estimator,
+        )  # fmt: skip
+    except (TypeError, ValueError) as error:
+        raise _named(error, values, name) from None
+    return array if array.dtype in FLOATS else array.astype(dtype)
+
+
+def check_finite(estimator, array, name: str, dtype) -> None:
+    """Raise ValueError naming the first row and column that is not finite as `dtype`."""
     data = array.data if scipy.sparse.issparse(array) else np.asanyarray(array)
-    if data.dtype.kind != "f" or data.size == 0:
-        return
     step = max(1, CHUNK // max(1, int(np.prod(data.shape[1:]))))
     for begin in range(0, data.shape[0], step):
-        piece = data[begin : begin + step]
-        if np.isfinite(np.sum(piece, dtype=np.float64)) or np.isfinite(piece).all():
+        with np.errstate(over="ignore", invalid="ignore"):
+            piece = data[begin : begin + step].astype(dtype, copy=False)
+            if np.isfinite(np.sum(piece)):
+                continue
+        bad = np.argwhere(~np.isfinite(piece))
+        if not len(bad):
             continue
-        at = tuple(int(i) for i in np.argwhere(~np.isfinite(piece))[0])
-        value = piece[at]
-        where = (begin + at[0], *at[1:])
+        at = (begin + int(bad[0, 0]), *map(int, bad[0, 1:]))
+        value = data[at]
         if scipy.sparse.issparse(array):
-            row = int(np.searchsorted(array.indptr, where[0], side="right")) - 1
-            where = (row, int(array.indices[where[0]]))
-        place = f"row {where[0]}" + (f", column {where[1]}" if len(where) > 1 else "")
+            row = int(np.searchsorted(array.indptr, at[0], side="right")) - 1
+            at = (row, int(array.indices[at[0]]))
+        if np.isfinite(value):
+            raise ValueError(
+                f"Input {name} contains {value} at {_place(at)}, too large for {np.dtype(dtype)}; "
+                "scale it or set dtype='float64'"
+            )
         raise ValueError(
-            f"Input {name} contains {'NaN' if np.isnan(value) else 'infinity'} at {place}. "
-            f"{estimator} needs finite values: drop such rows, or fill them with "
+            f"Input {name} contains {'NaN' if np.isnan(value) else 'infinity'} at {_place(at)}. "
+            f"{type(estimator).__name__} needs finite values: drop such rows, or fill them with "
             "sklearn.impute.SimpleImputer."
         )
 
 
-def check_weights(sample_weight, n_rows: int, dtype, name: str = "sample_weight"):
+def check_weights(estimator, sample_weight, n_rows: int, dtype, name: str = "sample_weight"):
     """Return the weights as a finite, non-negative array of shape (n_rows,), or None."""
     if sample_weight is None:
         return None
-    if isinstance(sample_weight, numbers.Number):
-        sample_weight = np.full(n_rows, sample_weight)
-    try:
-        weight = np.asarray(sample_weight)
-        if weight.dtype.kind not in "fiub":
-            weight = weight.astype(np.float64)
-        weight = weight.astype(dtype if weight.dtype.kind != "f" else weight.dtype, copy=False)
-        if weight.dtype not in (np.float32, np.float64):
-            weight = weight.astype(dtype)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be numbers; got {sample_weight!r}") from None
-    if weight.ndim != 1:
-        raise ValueError(
-            f"Sample weights must be 1D array or scalar; {name} has shape {weight.shape}"
-        )
+    if isinstance(sample_weight, numbers.Real):
+        sample_weight = np.full(n_rows, sample_weight, dtype)
+    weight = check_numbers(estimator, sample_weight, name, dtype)
     if weight.shape != (n_rows,):
-        raise ValueError(f"{name}.shape == {weight.shape}, expected {(n_rows,)}!")
-    bad = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
-    if bad.size:
         raise ValueError(
-            f"{name} must be finite and not negative; row {bad[0]} is {weight[bad[0]]}"
+            f"{name} must have shape ({n_rows},), one weight for each row of X; got {weight.shape}"
         )
-    if not weight.any():
-        raise ValueError(f"{name} must hold at least one weight above 0; all are 0")
+    check_finite(estimator, weight, name, dtype)
+    if weight.min() < 0:
+        row = int(np.argmax(weight < 0))
+        raise ValueError(f"{name} must not be negative; row {row} is {weight[row]}")
+    if not weight.astype(dtype, copy=False).any():
+        raise ValueError(f"{name} must hold at least one weight above 0; all are zero")
     return weight
 
 
-def check_int(owner, name: str, low: int, *, optional: bool = False) -> None:
-    """Check that parameter `name` of an estimator is an integer of at least `low`."""
+def check_int(owner, name: str, low: int, *, also: object = ()) -> None:
+    """Check that parameter `name` of an estimator is an integer of at least `low`, or `also`."""
     value = getattr(owner, name)
-    if optional and value is None:
+    if _is_also(value, also):
         return
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < low:
-        none = " or None" if optional else ""
-        raise _wrong(owner, name, f"an int in the range [{low}, inf){none}", value)
+        raise _wrong(owner, name, f"an int in the range [{low}, inf)", also, value)
 
 
 def check_float(
-    owner, name: str, low: float, *, closed: bool = True, high: float = np.inf, optional: bool = False
+    owner, name: str, low: float, *, closed: bool = True, high: float = np.inf, also: object = ()
 ) -> None:
-    """Check that parameter `name` is a finite number in [low, high), or (low, high)."""
+    """Check that parameter `name` is a number in [low, high), or (low, high), or `also`."""
     value = getattr(owner, name)
-    if optional and value is None:
+    if _is_also(value, also):
         return
-    ok = isinstance(value, numbers.Real) and not isinstance(value, bool) and np.isfinite(value)
-    if not ok or value < low or (value == low and not closed) or value >= high:
-        none = " or None" if optional else ""
+    ok = isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
+    if not ok or not (low <= value if closed else low < value) or not value < high:
         left = "[" if closed else "("
-        raise _wrong(owner, name, f"a float in the range {left}{low}, {high}){none}", value)
+        raise _wrong(owner, name, f"a float in the range {left}{low}, {high})", also, value)
 
 
 def check_bool(owner, name: str) -> None:
     """Check that parameter `name` is a bool."""
     value = getattr(owner, name)
     if not isinstance(value, (bool, np.bool_)):
-        raise _wrong(owner, name, "a bool", value)
+        raise _wrong(owner, name, "a bool", (), value)
 
 
 def check_choice(owner, name: str, choices: tuple[str, ...]) -> None:
     """Check that parameter `name` is one of some strings."""
     value = getattr(owner, name)
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         near = difflib.get_close_matches(str(value), choices, 1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        error = _wrong(owner, name, f"one of {set(choices)}", value)
-        raise type(error)(f"{error}{hint}")
+        error = _wrong(owner, name, f"one of {', '.join(map(repr, choices))}", (), value)
+        raise ValueError(f"{error}{hint}")
+
+
+def draw_seed(owner, name: str) -> int:
+    """Draw a seed from parameter `name`: an int, a RandomState or None."""
+    value = getattr(owner, name)
+    try:
+        return int(check_random_state(value).randint(np.iinfo(np.int32).max))
+    except (TypeError, ValueError) as error:
+        rule = "an int in the range [0, 2**32 - 1], a numpy RandomState"
+        raise _wrong(owner, name, rule, None, value) from error
 
 
 def unknown_parameter(owner: str, name: str, valid: list[str]) -> str:
@@ -130,6 +164,45 @@ def unknown_parameter(owner: str, name: str, valid: list[str]) -> str:
     return f"{owner} has no parameter {name!r}{hint}"
 
 
-def _wrong(owner, name: str, rule: str, value) -> ValueError:
+def answers_unknown_names(init):
+    """Let ``__init__`` answer a name that it does not take with what replaces it."""
+    names = list(inspect.signature(init).parameters)[1:]
+
+    @functools.wraps(init)
+    def checked(self, *args, **kwargs):
+        for name in kwargs:
+            if name not in names:
+                raise TypeError(unknown_parameter(type(self).__name__, name, names))
+        init(self, *args, **kwargs)
+
+    return checked
+
+
+def _named(error: Exception, values, name: str) -> Exception:
+    """Say which argument scikit-learn's error is about, and which element is not a number."""
+    kind = TypeError if isinstance(error, TypeError) else ValueError
+    try:
+        array = np.asarray(values)
+    except ValueError:  # ragged
+        array = np.empty(0)
+    if array.dtype.kind in "OSU" and array.ndim:
+        for at, value in np.ndenumerate(array):
+            try:
+                float(value)
+            except (TypeError, ValueError) as reason:
+                return kind(f"{name} must hold numbers; {_place(at)} is {value!r}: {reason}")
+    return kind(f"{name}: {error}")
+
+
+def _place(at: tuple[int, ...]) -> str:
+    return f"row {at[0]}" + (f", column {at[1]}" if len(at) > 1 else "")
+
+
+def _is_also(value, also) -> bool:
+    return (value is None and also is None) or (isinstance(value, str) and value == also)
+
+
+def _wrong(owner, name: str, rule: str, also, value) -> ValueError:
+    rule += "" if also == () else f" or {also!r}"
     kind = type(owner).__name__
     return ValueError(f"The {name!r} parameter of {kind} must be {rule}. Got {value!r} instead.")

@@ -18,6 +18,13 @@ cdef extern from *:
     #define CT_MAX_THREADS() 1
     #define CT_OPENMP 0
     #endif
+    #include <time.h>
+    static double ct_now(void)
+    {
+        struct timespec t;
+        timespec_get(&t, TIME_UTC);
+        return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    }
     /* libgomp's threads do not survive fork(); a region of several threads would wait for them
        for ever, so a forked child runs on one. */
     static int ct_is_child = 0;
@@ -31,6 +38,7 @@ cdef extern from *:
     """
     int ct_is_child
     int CT_OPENMP
+    double ct_now() nogil
     int CT_MAX_THREADS() nogil
     int ct_watch_fork() nogil
 
@@ -38,13 +46,74 @@ if ct_watch_fork() != 0:
     raise ImportError("pthread_atfork failed: out of memory")
 
 
+cdef double now_seconds() noexcept nogil:
+    """Wall-clock time; a jump of the clock costs a trial or a look for signals, nothing else."""
+    return ct_now()
+
+
 #: flops of a phase below which a fork-join costs more than it saves
-cdef double PARALLEL_FLOPS = 1.5e6
+cdef double PARALLEL_FLOPS = 1e6
 
 
 cdef bint may_fork_join(int n_threads, double flops) noexcept nogil:
     """Whether a phase of so much work is worth several threads, in a process that may have them."""
     return n_threads > 1 and flops > PARALLEL_FLOPS and not ct_is_child
+
+
+#: steps of a trial, of which the first is not counted, for threads that wake up
+cdef int TRIAL = 5
+#: the same for steps above so many flops, where a step the slower way costs more
+cdef int LONG_TRIAL = 2
+cdef double LONG_FLOPS = 5e7
+#: steps before the first trial, between two, and how much rarer they are after a clear result
+cdef int FIRST = 20
+cdef int PERIOD = 500
+cdef int RARELY = 8
+
+
+cdef class Pace:
+    """Whether one thread or all were faster lately.
+
+    How long a fork-join takes depends on what else the machine does: 1 us while the other threads
+    spin, 50 us when they sleep, milliseconds when somebody else holds their core. Every now and
+    then a few steps are tried the other way. The bits of a step do not depend on the answer.
+    """
+
+    def __cinit__(self, int n_threads):
+        self.n_threads = n_threads
+        self.all = True
+        self.left = FIRST
+
+    cdef int choose(self, double flops) noexcept nogil:
+        """Number of threads for the next step."""
+        if not may_fork_join(self.n_threads, flops):
+            return 1
+        return self.n_threads if self.all != self.trying else 1
+
+    cdef void learn(self, double flops, double seconds) noexcept nogil:
+        """Count the time of the step that :meth:`choose` was asked about."""
+        cdef int way = self.all != self.trying
+        if not may_fork_join(self.n_threads, flops):
+            return
+        self.left -= 1
+        if not self.trying:
+            # a moving average of what is in use
+            self.cost[way] += (seconds / flops - self.cost[way]) * (0.1 if self.cost[way] else 1.0)
+            if self.left == 0:
+                self.trying, self.counted, self.seconds = True, -1, 0.0
+                self.left = TRIAL if flops < LONG_FLOPS else LONG_TRIAL
+            return
+        self.counted += 1
+        if self.counted > 0:
+            self.seconds += seconds / flops
+        if self.left > 0:
+            return
+        self.cost[way] = self.seconds / self.counted
+        self.trying, self.left = False, PERIOD
+        if self.cost[way] < self.cost[1 - way]:
+            self.all = not self.all
+        elif self.cost[way] > 1.5 * self.cost[1 - way]:
+            self.left = RARELY * PERIOD
 
 
 def openmp_version():

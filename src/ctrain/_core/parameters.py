@@ -30,6 +30,14 @@ class Parameter:
         Current weights; a view of the store's arena once it is packed.
     offset : int
         First element in the arena, -1 before it is packed.
+
+    Examples
+    --------
+    >>> import ctrain
+    >>> tape = ctrain.Tape()
+    >>> w = tape.parameter((3, 2), name="w")
+    >>> tape.parameters["w"].shape, tape.parameters["w"].decay
+    ((3, 2), True)
     """
 
     name: str
@@ -57,6 +65,15 @@ class Parameters:
         All weights after :meth:`pack`, each parameter on a 64-byte boundary.
     version : int
         Grows whenever weights are written from outside the update phase.
+
+    Examples
+    --------
+    >>> import ctrain
+    >>> tape = ctrain.Tape()
+    >>> b = tape.parameter((2,), name="b", init="zeros")
+    >>> tape.parameters.assign("b", [1.0, 2.0])
+    >>> tape.parameters["b"].value
+    array([1., 2.], dtype=float32)
     """
 
     def __init__(self, dtype) -> None:
@@ -126,7 +143,18 @@ class Parameters:
         return self.arena
 
     def assign(self, name: str, value) -> None:
-        """Write the weights of one parameter."""
+        """Write the weights of one parameter.
+
+        Parameters
+        ----------
+        name : str
+        value : array-like of the parameter's shape
+
+        Raises
+        ------
+        ValueError
+            If the shape differs.
+        """
         p = self._by_name[name]
         value = np.asarray(value, dtype=self.dtype)
         if value.shape != p.shape:

@@ -2,7 +2,16 @@ from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from ctrain._core.dispatch cimport ct_frame, ct_node, ct_op, ct_param, ct_table
+from ctrain._core.parallel cimport Pace
 from ctrain._core.source cimport Source
+cdef extern from *:
+    """
+    static int ct_flag(const int *flag) { return __atomic_load_n(flag, __ATOMIC_RELAXED); }
+    static void ct_raise_flag(int *flag) { __atomic_store_n(flag, 1, __ATOMIC_RELAXED); }
+    """
+    int ct_flag(const int *flag) noexcept nogil
+    void ct_raise_flag(int *flag) noexcept nogil
+
 
 cdef struct SlabTensor:  # a tensor that keeps all rows of the slab
     int32_t tensor
@@ -83,6 +92,7 @@ cdef class Workspace:
     cdef ptrdiff_t *bad
     cdef double *squares
     cdef int stopped
+    cdef int threads
     cdef double polled
     cdef object error
     cdef Source source
@@ -110,6 +120,7 @@ cdef class Program:
     cdef bint has_random
     cdef Py_ssize_t tile_rows, slab_rows, tile_bytes, slab_bytes, weight_offset
     cdef double flops
+    cdef Pace pace
     cdef Py_ssize_t n_weights
     cdef ct_node *nodes
     cdef const ct_op **op

@@ -8,25 +8,12 @@ from libc.string cimport memcpy
 import numpy as np
 
 from ctrain._core.dispatch cimport CT_SCRATCH, ct_frame, ct_node, ct_op, find_op, table
+from ctrain._core.parallel cimport Pace, now_seconds
 from ctrain._core.source cimport Source
 
 from ctrain._core import plan as _plan
 from ctrain._core.ops import OPS
 from ctrain._core.parameters import aligned_zeros
-
-cdef extern from *:
-    """
-    #include <time.h>
-    static double ct_now(void)
-    {
-        struct timespec t;
-        timespec_get(&t, TIME_UTC);
-        return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-    }
-    static void ct_raise_flag(int *flag) { __atomic_store_n(flag, 1, __ATOMIC_RELAXED); }
-    """
-    double ct_now() noexcept nogil
-    void ct_raise_flag(int *flag) noexcept nogil
 
 #: seconds between two looks for signals
 cdef double POLL = 0.02
@@ -84,7 +71,7 @@ cdef class Workspace:
         return self.slab + program.weight_offset
 
     cdef void poll(self) noexcept nogil:
-        cdef double now = ct_now()
+        cdef double now = now_seconds()
         if 0.0 <= now - self.polled < POLL:
             return
         self.polled = now
@@ -128,6 +115,7 @@ cdef class Program:
         self.free = []
         self.seed = seed
         self.n_threads = n_threads
+        self.pace = Pace(n_threads)
         self.itemsize = tape.dtype.itemsize
         self.table = table(self.itemsize)
         self.parameters = tape.parameters
@@ -389,8 +377,9 @@ cdef class Program:
         except IndexError:
             ws = Workspace.__new__(Workspace, self)
         ws.stopped = 0
+        ws.threads = self.n_threads
         ws.error = None
-        ws.polled = ct_now()
+        ws.polled = now_seconds()
         cdef int k
         for k in range(self.n_threads):
             ws.bad[k] = -1

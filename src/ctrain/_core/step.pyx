@@ -21,18 +21,20 @@ import numpy as np
 
 from ctrain._core.dispatch cimport ct_frame, ct_node, ct_update_args
 from ctrain._core.optim cimport Optimizer
-from ctrain._core.parallel cimport may_fork_join
-from ctrain._core.program cimport Batch, Chunk, Program, SlabTensor, Use, WeightTile, Workspace
+from ctrain._core.parallel cimport may_fork_join, now_seconds
+from ctrain._core.program cimport (
+    Batch,
+    Chunk,
+    Program,
+    Use,
+    WeightTile,
+    Workspace,
+    ct_flag,
+)
 from ctrain._core.source cimport Source
 
 from ctrain._core import plan as _plan
 from ctrain._core.tape import Level
-
-cdef extern from *:
-    """
-    static int ct_flag(const int *flag) { return __atomic_load_n(flag, __ATOMIC_RELAXED); }
-    """
-    int ct_flag(const int *flag) noexcept nogil
 
 #: what updating one weight counts for, beside flops of a matrix product
 cdef double UPDATE_FLOPS = 50.0
@@ -104,7 +106,7 @@ cdef void run_rows(
     Program p, Workspace ws, const Batch *batch, int stage, bint forward, bint backward
 ) noexcept nogil:
     cdef ptrdiff_t n = (batch.rows + p.tile_rows - 1) // p.tile_rows, i
-    cdef bint many = n > 1 and may_fork_join(p.n_threads, p.flops * batch.rows)
+    cdef bint many = n > 1 and may_fork_join(ws.threads, p.flops * batch.rows)
     if many:
         for i in prange(n, num_threads=p.n_threads, schedule="dynamic", chunksize=1):
             run_tile(p, ws, threadid(), batch, i, stage, forward, backward)
@@ -141,7 +143,7 @@ cdef void run_weight_tile(
 
 cdef void run_weights(Program p, Workspace ws, const Batch *batch, int stage) noexcept nogil:
     cdef int begin = p.stages[stage].tiles.begin, end = p.stages[stage].tiles.end, i
-    cdef bint many = end - begin > 1 and may_fork_join(p.n_threads, p.flops * batch.rows)
+    cdef bint many = end - begin > 1 and may_fork_join(ws.threads, p.flops * batch.rows)
     if many:
         for i in prange(begin, end, num_threads=p.n_threads, schedule="dynamic", chunksize=1):
             run_weight_tile(p, ws, threadid(), batch, i)
@@ -254,10 +256,10 @@ cdef void run_chunk(
         )
 
 
-cdef void run_update(Program p, Optimizer optimizer, const ct_update_args *decayed) noexcept nogil:
+cdef void run_update(Program p, Workspace ws, Optimizer optimizer, const ct_update_args *decayed) noexcept nogil:
     cdef ct_update_args plain = decayed[0]
     cdef int k
-    cdef bint many = p.n_chunks > 1 and may_fork_join(p.n_threads, UPDATE_FLOPS * p.n_weights)
+    cdef bint many = p.n_chunks > 1 and may_fork_join(ws.threads, UPDATE_FLOPS * p.n_weights)
     plain.alpha = plain.l1 = plain.decay = 0.0
     if many:
         for k in prange(p.n_chunks, num_threads=p.n_threads, schedule="static"):
@@ -303,7 +305,7 @@ def run_steps(
     cdef Workspace ws
     cdef ct_update_args args
     cdef double sums[2]
-    cdef double norm, scale
+    cdef double norm, scale, started, now
     cdef int status = OK, k
     cdef int64_t first_step = progress.step
     for s in range(n_steps):
@@ -330,11 +332,13 @@ def run_steps(
     args.hyper, args.scalar = optimizer.hyper, optimizer.scalar
     with nogil:
         s = 0
+        started = now_seconds()
         while s < n_steps:
             sums[0] = sums[1] = 0.0
             for k in range(p.n_threads):
                 ws.frames[k].step = first_step + s
             rows = bounds[s + 1] - bounds[s]
+            ws.threads = p.pace.choose(p.flops * rows)
             run_batch(p, ws, &index[bounds[s]], 0, &row[0], rows, True, sums)
             if ct_flag(&ws.stopped):
                 break
@@ -351,8 +355,11 @@ def run_steps(
                 scale = min(1.0, clip_norm / (norm + 1e-6))
                 args.factor = scale / sums[1]
                 optimizer.prepare(learning_rates[s])
-                run_update(p, optimizer, &args)
+                run_update(p, ws, optimizer, &args)
             s += 1
+            now = now_seconds()
+            p.pace.learn(p.flops * rows, now - started)
+            started = now
     progress.step = first_step + s
     if s > 0:
         p.parameters.version += 1

@@ -42,6 +42,13 @@ class Tensor:
         CONSTANT, PARAMETER or ROW.
     name : str
         Name of the input or parameter, or ``<operation>_<count>``.
+
+    Examples
+    --------
+    >>> import ctrain
+    >>> tape = ctrain.Tape()
+    >>> tape.relu(tape.input((3,), name="x"))
+    <relu_0: row (3,)>
     """
 
     id: int
@@ -73,6 +80,14 @@ class Node:
     output : Tensor
     flops : float
         Of the forward pass, for one row.
+
+    Examples
+    --------
+    >>> import ctrain
+    >>> tape = ctrain.Tape()
+    >>> z = tape.elu(tape.input((3,), name="x"), alpha=2.0)
+    >>> [(node.op, node.inputs, node.attributes) for node in tape.nodes]
+    [('elu', (<x: row (3,)>,), {'alpha': 2.0})]
     """
 
     op: str
@@ -180,6 +195,12 @@ class Tape:
         Returns
         -------
         Tensor
+            Row-level.
+
+        Raises
+        ------
+        ValueError
+            If a size is below 1 or the name is taken.
         """
         if name in self.inputs:
             raise ValueError(f"input: the name {name!r} is taken; inputs need distinct names")
@@ -232,6 +253,12 @@ class Tape:
         Returns
         -------
         Tensor
+            Parameter-level.
+
+        Raises
+        ------
+        ValueError
+            If a size is below 1, the name is known with another shape, or `init` returns one.
         """
         name = self._name("parameter") if name is None else name
         known = self._tensor_of.get(name)
@@ -262,6 +289,12 @@ class Tape:
         Returns
         -------
         Tensor
+            Of the shape of `x`.
+
+        Raises
+        ------
+        ValueError
+            If `rate` is out of its range.
 
         References
         ----------
@@ -283,11 +316,20 @@ class Tape:
         op : str
             Name of the operation.
         *inputs : Tensor, array-like or None
+            None where an optional input is absent.
         **attributes
+            As :doc:`/operations` lists them.
 
         Returns
         -------
         Tensor
+
+        Raises
+        ------
+        ValueError
+            If shapes, levels or attributes do not fit; names operation, inputs and rule.
+        TypeError
+            If an input is neither a tensor nor numbers.
         """
         row = OPS[op]
         tensors = [None if x is None else self.as_tensor(x, op) for x in inputs]
@@ -328,7 +370,25 @@ class Tape:
         return output
 
     def as_tensor(self, x, op: str = "tape") -> Tensor:
-        """Return `x` if it is a tensor of this tape, a constant if it is an array or a number."""
+        """Return `x` if it is a tensor of this tape, a constant if it is an array or a number.
+
+        Parameters
+        ----------
+        x : Tensor, array-like or float
+        op : str, default="tape"
+            Who asks; stands in errors.
+
+        Returns
+        -------
+        Tensor
+
+        Raises
+        ------
+        ValueError
+            If the tensor belongs to another tape.
+        TypeError
+            If it is neither.
+        """
         if isinstance(x, Tensor):
             if x.id >= len(self.tensors) or self.tensors[x.id] is not x:
                 raise ValueError(f"{op}: {x!r} belongs to another tape")
@@ -342,12 +402,17 @@ class Tape:
     # ---------------------------------------------------------------- replaying
 
     def forward(self, **inputs) -> None:
-        """Compute every tensor for the given rows.
+        r"""Compute every tensor for the given rows.
 
         Parameters
         ----------
-        **inputs : array-like of shape (n_rows, \\*shape)
+        **inputs : array-like of shape (n_rows, \*shape)
             One array for each input.
+
+        Raises
+        ------
+        ValueError
+            If an input is missing or unknown, or has another shape or number of rows.
         """
         from .eager import Run
 
@@ -363,15 +428,52 @@ class Tape:
             ``sum(weight * a) / sum(weight * b)`` for ``tape.ratio(a, b)``.
         weight : array-like of shape (n_rows,), default=None
             Weight of each row; None = ones.
+
+        Raises
+        ------
+        RuntimeError
+            If :meth:`forward` has not been called since the last operation was recorded.
+        ValueError
+            If the weights have another shape, or all rows together weigh nothing.
         """
         self._replayed("backward").backward(loss, weight)
 
     def value(self, tensor: Tensor) -> np.ndarray:
-        """Value of a tensor after :meth:`forward`, batch axis first for row-level tensors."""
+        r"""Value of a tensor after :meth:`forward`.
+
+        Parameters
+        ----------
+        tensor : Tensor
+
+        Returns
+        -------
+        ndarray of shape (n_rows, \*shape), or of shape ``shape`` without rows
+            A copy.
+
+        Raises
+        ------
+        RuntimeError
+            If :meth:`forward` has not been called since the last operation was recorded.
+        """
         return self._replayed("value").value(self.as_tensor(tensor, "value"))
 
     def gradient(self, tensor: Tensor) -> np.ndarray:
-        """Gradient of the mean loss for a tensor after :meth:`backward`."""
+        """Gradient of the mean loss for a tensor after :meth:`backward`.
+
+        Parameters
+        ----------
+        tensor : Tensor
+
+        Returns
+        -------
+        ndarray of the shape of its value
+            Zeros where the loss does not depend on it.
+
+        Raises
+        ------
+        RuntimeError
+            If :meth:`backward` has not been called since :meth:`forward`.
+        """
         return self._replayed("gradient").gradient(self.as_tensor(tensor, "gradient"))
 
     def _replayed(self, what: str):
@@ -382,7 +484,13 @@ class Tape:
     # --------------------------------------------------------------- description
 
     def describe(self) -> str:
-        """Return a table of the recorded operations with shapes, flops and bytes of one row."""
+        """Return a table of the recorded operations with shapes, flops and bytes of one row.
+
+        Returns
+        -------
+        str
+            Flops are of the forward pass; bytes are what an operation reads and writes.
+        """
         head = ("name", "operation", "inputs", "shape", "flops", "bytes")
         lines = [head]
         itemsize = self.dtype.itemsize

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import numbers
 
+import numpy as np
 from sklearn.base import BaseEstimator
 
 #: scikit-learn's and PyTorch's names -> operation of the tape
@@ -36,6 +37,12 @@ class MLP(BaseEstimator):
     dropout : float, default=0.0
         Probability in [0, 1) with which a hidden unit is zeroed in training.
 
+    Notes
+    -----
+    Weights start from Glorot's uniform distribution, biases from zero; weight decay and penalties
+    leave biases out. Layer k is the parameters ``layer_<k>.weight`` of shape (n_in, n_out) and
+    ``layer_<k>.bias`` of shape (n_out,).
+
     Examples
     --------
     >>> import ctrain
@@ -52,22 +59,23 @@ class MLP(BaseEstimator):
 
     def layers(self) -> list[tuple[int, str]]:
         """Size and operation of each hidden layer; raises ValueError with the rule."""
-        sizes = self.hidden_layer_sizes
-        sizes = [sizes] if isinstance(sizes, numbers.Integral) else list(sizes)
-        if any(not isinstance(n, numbers.Integral) or n < 1 for n in sizes):
+        sizes = _listed(self.hidden_layer_sizes, numbers.Integral)
+        if sizes is None or any(isinstance(n, bool) or n < 1 for n in sizes):
             raise ValueError(
-                f"hidden_layer_sizes must be integers of at least 1; got {self.hidden_layer_sizes!r}"
+                "hidden_layer_sizes must be an integer of at least 1 or a sequence of them; "
+                f"got {self.hidden_layer_sizes!r}"
             )
-        names = self.activation
-        names = [names] * len(sizes) if isinstance(names, str) else list(names)
-        if len(names) != len(sizes):
+        names = _listed(self.activation, str)
+        if isinstance(self.activation, str):
+            names = names * len(sizes)
+        if names is None or len(names) != len(sizes):
             raise ValueError(
                 f"activation must be one name or one for each of the {len(sizes)} hidden layers; "
                 f"got {self.activation!r}"
             )
         for name in names:
             if name not in ACTIVATIONS:
-                near = difflib.get_close_matches(str(name), ACTIVATIONS, 1)
+                near = difflib.get_close_matches(name.lower(), ACTIVATIONS, 1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise ValueError(
                     f"activation must be one of {sorted(ACTIVATIONS)}; got {name!r}{hint}"
@@ -90,6 +98,11 @@ class MLP(BaseEstimator):
         Returns
         -------
         Tensor of shape (width,)
+
+        Raises
+        ------
+        ValueError
+            If a size, an activation or the dropout is out of its range.
         """
         h = inputs["x"]
         if len(h.shape) != 1:
@@ -104,7 +117,37 @@ class MLP(BaseEstimator):
 
 
 def dense(tape, x, units: int, name: str):
-    """Record ``x @ weight + bias`` with parameters ``<name>.weight`` and ``<name>.bias``."""
+    """Record ``x @ weight + bias`` with parameters ``<name>.weight`` and ``<name>.bias``.
+
+    Parameters
+    ----------
+    tape : Tape
+    x : Tensor of shape (..., n_in)
+    units : int
+        Outputs.
+    name : str
+        The same name gives the same parameters again.
+
+    Returns
+    -------
+    Tensor of shape (..., units)
+
+    Examples
+    --------
+    >>> import ctrain
+    >>> from ctrain.models.mlp import dense
+    >>> tape = ctrain.Tape()
+    >>> dense(tape, tape.input((3,), name="x"), 5, "first").shape
+    (5,)
+    """
     weight = tape.parameter((x.shape[-1], units), name=f"{name}.weight")
     bias = tape.parameter((units,), name=f"{name}.bias", init="zeros", decay=False)
     return tape.matmul(x, weight, bias)
+
+
+def _listed(value, kind: type) -> list | None:
+    """Make a list of one or several of `kind`; None if it is neither."""
+    if isinstance(value, kind):
+        return [value]
+    values = list(value) if np.iterable(value) and not isinstance(value, str) else [None]
+    return values if all(isinstance(v, kind) for v in values) else None

@@ -116,10 +116,16 @@ FROM_G(neg, NONE, -x, -g)
 FROM_G(identity, NONE, x, g)
 FORWARD_1(stop_gradient, NONE, x)
 
-/* power: the exponent decides once which code runs, 2 * exponent being small
-   and whole takes products and a square root, which stay exact where they can;
-   others exp(p log|x|), whose relative error grows with |p log x| ULP. */
-enum FN(power_kind) { FN(POWER_WHOLE), FN(POWER_HALF), FN(POWER_ODD), FN(POWER_EVEN), FN(POWER_REAL) };
+/* power: the exponent p decides which code runs. Whole numbers and halves up to 16
+   are products and a square root, exact where these are; others exp(p log|x|), with
+   a relative error of about |p log x| ULP, and the sign that a whole p asks for. */
+enum FN(power_kind) {
+    FN(POWER_WHOLE),
+    FN(POWER_HALF),
+    FN(POWER_ODD),
+    FN(POWER_EVEN),
+    FN(POWER_REAL)
+};
 
 static int FN(power_kind)(double p)
 {

@@ -10,17 +10,19 @@
 #define ROWS 4 /* of 16 registers: 12 sums, 3 of B, 1 of A */
 #endif
 #define VECS 3
-#define LINE (64 / (int)sizeof(REAL))
-#define BLOCK_K 256              /* rows of B in a block; its last one may be a quarter longer */
-#define BLOCK_M (16 * LINE) /* rows of A that are copied at once */
+#define LINE (64 / (int)sizeof(REAL)) /* one cache line */
+#define BLOCK_K 512                   /* rows of B in a block; the last may be a quarter longer */
+#define BLOCK_M (8 * LINE)            /* rows of A that pack_a copies at once */
 
-/* What the tiles of one panel, columns j to j + vecs * W of C, share. */
+/* What the tiles of one panel, columns j to j + vecs * W of C, share. Strides in bytes. */
 typedef struct {
-    ptrdiff_t k, a_row, a_col, b_row, c_row, start_row;
+    ptrdiff_t a_row, a_col, b_row, c_row, start_row;
+    ptrdiff_t k;
     ptrdiff_t last;      /* lanes of the last vector */
     ptrdiff_t ahead_row; /* of B, or 0 where there is nothing to fetch */
     REAL *packed;        /* where the first tile leaves its B, (k, vecs * W) */
 } FN(panel);
+#define STEP(p, bytes) ((const REAL *)((const char *)(p) + (bytes)))
 
 /* One tile: rows x vecs sums in registers. start: first row of what they start from, NULL for
    zeros. ahead: a column of the next panel of B, fetched into L2 on the way. */
@@ -39,9 +41,10 @@ CT_INLINE void FN(tile)(const int rows, const int vecs, const int whole, const i
             sum[i][j] = !start                  ? V_SET(0)
                         : whole || j + 1 < vecs ? V_LOAD(start + j * W)
                                                 : V_LOAD_N(start + j * W, last);
-        start += start ? s->start_row : 0;
+        if (start) start = STEP(start, s->start_row);
     }
-    for (ptrdiff_t p = s->k; p > 0; p--) {
+    ptrdiff_t p = s->k;
+    do {
         V bv[8];
 #pragma GCC unroll 8
         for (int j = 0; j < vecs; j++)
@@ -53,15 +56,15 @@ CT_INLINE void FN(tile)(const int rows, const int vecs, const int whole, const i
         }
 #pragma GCC unroll 8
         for (int i = 0; i < rows; i++) {
-            V av = V_SET(a[i * a_row]);
+            V av = V_SET(*STEP(a, i * a_row));
 #pragma GCC unroll 8
             for (int j = 0; j < vecs; j++) sum[i][j] = V_FMA(av, bv[j], sum[i][j]);
         }
         __builtin_prefetch(ahead, 0, 2);
-        a += a_col;
-        b += b_row;
-        ahead += ahead_row;
-    }
+        a = STEP(a, a_col);
+        b = STEP(b, b_row);
+        ahead = STEP(ahead, ahead_row);
+    } while (--p);
 #pragma GCC unroll 8
     for (int i = 0; i < rows; i++) {
 #pragma GCC unroll 8
@@ -70,7 +73,7 @@ CT_INLINE void FN(tile)(const int rows, const int vecs, const int whole, const i
                 V_STORE(c + j * W, sum[i][j]);
             else
                 V_STORE_N(c + j * W, sum[i][j], last);
-        c += s->c_row;
+        c = (REAL *)STEP(c, s->c_row);
     }
 }
 
@@ -275,6 +278,45 @@ static const FN(narrow_fn) FN(narrows)[2][4] = {
     {FN(narrow1_across), FN(narrow2_across), FN(narrow3_across), FN(narrow4_across)},
 };
 
+/* C = start + a b for a column a and a row b. */
+CT_INLINE void FN(outer_panel)(const int vecs, ptrdiff_t lanes, ptrdiff_t m, const REAL *a,
+                               ptrdiff_t a_row, const REAL *b, REAL *c, ptrdiff_t c_row,
+                               const REAL *start, ptrdiff_t start_row)
+{
+    V bv[4];
+#pragma GCC unroll 4
+    for (int j = 0; j < vecs; j++) bv[j] = vecs > 1 ? V_LOAD(b + j * W) : V_LOAD_N(b, lanes);
+    for (ptrdiff_t i = 0; i < m; i++, a += a_row, c += c_row) {
+        V av = V_SET(*a);
+#pragma GCC unroll 4
+        for (int j = 0; j < vecs; j++) {
+            V sum = !start     ? V_SET(0)
+                    : vecs > 1 ? V_LOAD(start + j * W)
+                               : V_LOAD_N(start, lanes);
+            sum = V_FMA(av, bv[j], sum);
+            if (vecs > 1)
+                V_STORE(c + j * W, sum);
+            else
+                V_STORE_N(c, sum, lanes);
+        }
+        if (start) start += start_row;
+    }
+}
+
+static void FN(outer)(ptrdiff_t m, ptrdiff_t n, const REAL *a, ptrdiff_t a_row, const REAL *b,
+                      REAL *c, ptrdiff_t c_row, const REAL *start, ptrdiff_t start_row)
+{
+    for (ptrdiff_t j = 0, step; j < n; j += step) {
+        const REAL *sj = start ? start + j : NULL;
+        step = n - j >= 4 * W ? 4 * W : W;
+        if (step > W)
+            FN(outer_panel)(4, W, m, a, a_row, b + j, c + j, c_row, sj, start_row);
+        else
+            FN(outer_panel)(1, n - j < W ? n - j : W, m, a, a_row, b + j, c + j, c_row, sj,
+                            start_row);
+    }
+}
+
 /* A (m, k), given transposed, as lines of LINE rows for each p: [m / LINE][k][LINE] with a
    line between the blocks. Lines of A that lie pages apart share one set of L1, which takes
    one miss at a time; neighbours come at once. */
@@ -305,39 +347,41 @@ CT_INLINE FN(tile_fn) FN(pick_tile)(ptrdiff_t rows, int vecs, int whole)
 }
 
 /* All columns of m rows of C over s->k rows of B, panel by panel. packed: A comes from pack_a;
-   pack_b: the first tile copies its panel of B. next: B behind this block, NULL at the end. */
-static void FN(gemm_block)(FN(panel) s, ptrdiff_t m, ptrdiff_t n, const REAL *a, int packed,
+   large: B is worth packing if m is. next: B behind this block, NULL at the end. */
+static void FN(gemm_block)(FN(panel) *s, ptrdiff_t m, ptrdiff_t n, const REAL *a, int packed,
                            const REAL *b, const REAL *next, REAL *c, const REAL *start,
-                           int pack_b)
+                           int large)
 {
-    const ptrdiff_t b_row = s.b_row;
+    const ptrdiff_t b_row = s->b_row;
     for (ptrdiff_t j = 0; j < n;) {
         const int vecs = FN(panel_vecs)(m, n - j), whole = n - j >= vecs * W;
-        const int pack = pack_b && whole && vecs <= VECS;
+        const int pack = large && m >= 8 * ROWS && whole;
         const REAL *bj = b + j, *ahead = bj + vecs * W, *sj = start ? start + j : NULL;
         REAL *cj = c + j;
         j += vecs * W;
-        s.last = whole ? W : n - j + W;
-        s.b_row = s.ahead_row = b_row;
+        s->last = whole ? W : n - j + W;
+        s->b_row = s->ahead_row = b_row;
         if (j >= n) {
             ahead = next ? next : b;
-            s.ahead_row = next ? b_row : 0;
+            s->ahead_row = next ? b_row : 0;
         }
-        for (ptrdiff_t i = 0; i < m; i += ROWS) {
-            const ptrdiff_t rows = m - i < ROWS ? m - i : ROWS;
+        for (ptrdiff_t i = 0, rows; i < m; i += rows) {
+            rows = m - i < ROWS ? m - i : ROWS;
+            /* a rest of one or two rows would have too few sums under way */
+            if (rows < m - i && m - i < ROWS + 3 && !packed) rows = (m - i + 1) / 2;
             const REAL *ai =
-                a + (packed ? i / LINE * (LINE * (s.k + 1)) + i % LINE : i * s.a_row);
-            if (i >= VECS * ROWS) s.ahead_row = 0;
+                packed ? a + i / LINE * (LINE * (s->k + 1)) + i % LINE : STEP(a, i * s->a_row);
+            if (i >= VECS * ROWS) s->ahead_row = 0;
             if (pack && !i) {
-                FN(tiles_pack)[vecs - 1](&s, ai, bj, cj, sj, ahead);
-                bj = s.packed;
-                s.b_row = vecs * W;
+                FN(tiles_pack)[vecs - 1](s, ai, bj, cj, sj, ahead);
+                bj = s->packed;
+                s->b_row = vecs * (ptrdiff_t)sizeof(V);
             } else {
-                FN(pick_tile)(rows, vecs, whole)(&s, ai, bj, cj, sj, ahead);
+                FN(pick_tile)(rows, vecs, whole)(s, ai, bj, cj, sj, ahead);
             }
-            cj += ROWS * s.c_row;
-            if (sj) sj += ROWS * s.start_row;
-            if (s.ahead_row) ahead += W;
+            cj = (REAL *)STEP(cj, rows * s->c_row);
+            if (sj) sj = STEP(sj, rows * s->start_row);
+            if (s->ahead_row) ahead += W;
         }
     }
 }
@@ -357,11 +401,28 @@ static void FN(gemm)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *a_, ptrd
         }
         return;
     }
-    const ptrdiff_t bytes = k * n * (ptrdiff_t)sizeof(REAL);
-    const int pack_b = m >= 8 * ROWS && bytes > 3 << 19; /* else L2 holds it as it is */
-    const int packed = a_row == 1 && a_col % (32 * LINE) == 0 && m > ROWS && k >= LINE;
+    if (!k) {
+        for (ptrdiff_t i = 0; i < m; i++)
+            for (ptrdiff_t j = 0; j < n; j++)
+                c[i * c_row + j] = start ? start[i * start_row + j] : 0;
+        return;
+    }
+    if (k == 1) {
+        FN(outer)(m, n, a, a_row, b, c, c_row, start, start_row);
+        return;
+    }
+    /* B that L2 cannot hold is packed; so is A^T where the tiles that share a line of it would
+       miss it again and again: two tiles at strides of pages, four at shorter ones already */
+    const int large = k * n > (3 << 19) / (ptrdiff_t)sizeof(REAL);
+    const int packed = a_row == 1 && m > ROWS && k >= LINE &&
+                       a_col % (ROWS == 8 ? 64 * LINE : 8 * LINE) == 0;
+    const ptrdiff_t bytes = sizeof(REAL);
     REAL *copy = (REAL *)scratch + BLOCK_K * 5 / 4 * VECS * W;
-    FN(panel) s = {k, a_row, packed ? LINE : a_col, b_row, c_row, start_row, W, 0, scratch};
+    FN(panel) s = {.a_row = a_row * bytes,
+                   .a_col = (packed ? LINE : a_col) * bytes,
+                   .c_row = c_row * bytes,
+                   .start_row = start_row * bytes,
+                   .packed = scratch};
     do {
         s.k = k <= BLOCK_K * 5 / 4 ? k : BLOCK_K;
         k -= s.k;
@@ -373,43 +434,48 @@ static void FN(gemm)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *a_, ptrd
                 FN(pack_a)(ai, a_col, rows, s.k, copy);
                 ai = copy;
             }
-            FN(gemm_block)(s, rows, n, ai, packed, b, next, c + i * c_row,
-                           start ? start + i * s.start_row : NULL, pack_b);
+            s.b_row = b_row * bytes;
+            FN(gemm_block)(&s, rows, n, ai, packed, b, next, c + i * c_row,
+                           start ? start + i * start_row : NULL, large);
         }
         a += s.k * a_col;
         b += s.k * b_row;
         start = c;
-        s.start_row = c_row;
-    } while (k > 0);
+        start_row = c_row;
+        s.start_row = s.c_row;
+    } while (k);
 }
 
-/* dst (n, m) = src (m, n) transposed. */
+/* dst (n, m) = src (m, n) transposed: down the lines of src, so that those of dst fill up. */
 static void FN(transpose)(const void *src_, ptrdiff_t src_row, void *dst_, ptrdiff_t dst_row,
                           ptrdiff_t m, ptrdiff_t n)
 {
-    for (ptrdiff_t i = 0; i < m; i += W)
-        for (ptrdiff_t j = 0; j < n; j += W) {
-            const ptrdiff_t h = m - i < W ? m - i : W, w = n - j < W ? n - j : W;
-            const REAL *src = (const REAL *)src_ + i * src_row + j;
-            REAL *dst = (REAL *)dst_ + j * dst_row + i;
-            V r[W];
-            if (h == W && w == W) {
+    for (ptrdiff_t line = 0; line < n; line += LINE)
+        for (ptrdiff_t i = 0; i < m; i += W)
+            for (ptrdiff_t j = line; j < n && j < line + LINE; j += W) {
+                const ptrdiff_t h = m - i < W ? m - i : W, w = n - j < W ? n - j : W;
+                const REAL *src = (const REAL *)src_ + i * src_row + j;
+                REAL *dst = (REAL *)dst_ + j * dst_row + i;
+                V r[W];
+                if (h == W && w == W) {
 #pragma GCC unroll 16
-                for (int l = 0; l < W; l++) r[l] = V_LOAD(src + l * src_row);
-                FN(transpose_block)(r);
+                    for (int l = 0; l < W; l++) r[l] = V_LOAD(src + l * src_row);
+                    FN(transpose_block)(r);
 #pragma GCC unroll 16
-                for (int l = 0; l < W; l++) V_STORE(dst + l * dst_row, r[l]);
-            } else {
-                for (int l = 0; l < W; l++) r[l] = V_LOAD_N(src + (l < h ? l : 0) * src_row, w);
-                FN(transpose_block)(r);
-                for (int l = 0; l < w; l++) V_STORE_N(dst + l * dst_row, r[l], h);
+                    for (int l = 0; l < W; l++) V_STORE(dst + l * dst_row, r[l]);
+                } else {
+                    for (int l = 0; l < W; l++)
+                        r[l] = V_LOAD_N(src + (l < h ? l : 0) * src_row, w);
+                    FN(transpose_block)(r);
+                    for (int l = 0; l < w; l++) V_STORE_N(dst + l * dst_row, r[l], h);
+                }
             }
-        }
 }
 
 #undef ROWS
 #undef VECS
 #undef LINE
+#undef STEP
 #undef QUARTERS
 #undef BLOCK_K
 #undef BLOCK_M

@@ -61,14 +61,14 @@ def huber(prediction, target, /, delta=1.0):
 
 @op(reads=(0, 1))
 def quantile(prediction, target, /, levels=(0.5,), weights=None):
-    """Mean over levels and elements of ``w * max(tau * d, (tau - 1) * d)``, d = target - prediction.
+    """Mean over levels and elements of ``w * max(tau * d, (tau - 1) * d)``, d the error.
 
-    The pinball loss of Koenker and Bassett (1978), as scikit-learn's mean_pinball_loss when there
-    is one level. The last axis of the prediction runs over the levels; with a single level it may be
-    absent. ``weights``, one for each level, are 1 by default and are not normalised. The gradient
-    is 0 where d is 0; a target of zero is nothing special.
+    d is target - prediction: the pinball loss of Koenker and Bassett (1978), as scikit-learn's
+    mean_pinball_loss when there is one level. The last axis of the prediction runs over the levels;
+    with a single level it may be absent. ``weights``, one for each level, are 1 by default and are
+    not normalised. The gradient is 0 where d is 0; a target of zero is nothing special.
     """
-    levels = tuple(levels) if isinstance(levels, tuple | list) else (levels,)
+    levels = tuple(levels) if hasattr(levels, "__iter__") else (levels,)
     weights = (1.0,) * len(levels) if weights is None else tuple(weights)
     q = len(levels)
     if q == 0 or not all(0 < tau < 1 for tau in levels):
@@ -152,11 +152,14 @@ def log_loss(prediction, target, /, label_smoothing=0.0):
     classes = shape[-1]
     if classes == 1 and target.shape == shape:
         return _mean("log_loss", prediction, 45, (2, 1), smoothing)
-    if classes == 1 or target.shape not in (shape[:-1], shape):
+    if classes == 1:
+        raise ValueError(
+            f"log_loss: a single logit {shape} needs a target of its shape, got {target.shape}"
+        )
+    if target.shape not in (shape[:-1], shape):
         raise ValueError(
             f"log_loss: target must hold class indices {shape[:-1]} or probabilities {shape}, got "
-            f"{target.shape}" if classes > 1 else
-            f"log_loss: a single logit {shape} needs a target of its shape, got {target.shape}"
+            f"{target.shape}"
         )
     kind = int(target.shape == shape)
     n = size_of(shape[:-1])

@@ -1,0 +1,556 @@
+"""Bad input is refused before any work, by an error that names argument, rule, value and place."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+
+import ctrain
+from ctrain import Regressor, losses, optimizers, training
+from ctrain.losses import Huber, LogLoss, Quantile, Weighted
+
+N, WIDTH = 12, 3
+
+
+def good():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(N, WIDTH))
+    return {"X": X, "y": X[:, 0] + 1.0}
+
+
+def put(array, at, value):
+    array = array.astype(object if isinstance(value, (str, dict)) else array.dtype)
+    array[at] = value
+    return array
+
+
+@pytest.fixture
+def no_work(monkeypatch):
+    """Fail where training begins."""
+
+    def begin(*_, **__):
+        raise AssertionError("training began")
+
+    monkeypatch.setattr(training, "fit", begin)
+
+
+X, Y = good().values()
+W = np.ones(N)
+NAN, INF = np.nan, np.inf
+
+# what fit gets instead of the good data, what the message must say, and what is no ValueError
+DATA = {
+    "NaN in X": ({"X": put(X, (5, 2), NAN)}, r"Input X contains NaN at row 5, column 2"),
+    "infinity in X": ({"X": put(X, (3, 0), INF)}, r"X contains infinity at row 3, column 0"),
+    "-infinity in X": ({"X": put(X, (0, 1), -INF)}, r"X .*infinity at row 0, column 1"),
+    "the first of two": (
+        {"X": put(put(X, (9, 0), INF), (7, 1), NAN)},
+        r"NaN at row 7, column 1",
+    ),
+    "NaN in X, Fortran order": (
+        {"X": np.asfortranarray(put(put(X, (8, 0), NAN), (6, 2), NAN))},
+        "row 6, column 2",
+    ),
+    "NaN in CSR": (
+        {"X": scipy.sparse.csr_array(put(np.where(X > 0, X, 0), (4, 2), NAN))},
+        r"X contains NaN at row 4, column 2",
+    ),
+    "NaN in a frame": (
+        {"X": pd.DataFrame(put(X, (2, 1), NAN))},
+        r"X contains NaN at row 2, column 1",
+    ),
+    "NaN in float32 X": (
+        {"X": put(X.astype("f4"), (2, 1), NAN)},
+        r"X contains NaN at row 2, column 1",
+    ),
+    "None in X": ({"X": [[1.0, None, 2.0]] * N}, r"X contains NaN at row 0, column 1"),
+    "word in X": (
+        {"X": put(X, (4, 1), "low")},
+        r"X must hold numbers; row 4, column 1 is 'low'",
+    ),
+    "words in a frame": (
+        {"X": pd.DataFrame({"a": [1.0] * N, "b": ["x"] * N})},
+        "row 0, column 1 is 'x'",
+    ),
+    "dict in X": (
+        {"X": put(X, (0, 0), {})},
+        r"X must hold numbers; row 0, column 0 is {}",
+        TypeError,
+    ),
+    "complex X": ({"X": X + 1j}, r"X: Complex data not supported"),
+    "one axis": ({"X": X[:, 0]}, r"X: Expected 2D array, got 1D array.*Reshape your data"),
+    "three axes": ({"X": X[None]}, r"X: Found array with dim 3"),
+    "a number": ({"X": 3.0}, r"X: Expected 2D array, got scalar"),
+    "ragged rows": ({"X": [[1.0], [1.0, 2.0]]}, r"X: .*inhomogeneous"),
+    "no rows": ({"X": X[:0], "y": Y[:0]}, r"X: Found array with 0 sample\(s\)"),
+    "no columns": ({"X": X[:, :0]}, r"X: Found array with 0 feature\(s\)"),
+    "no X": ({"X": None}, r"X: Expected 2D array, got scalar array"),
+    "NaN in y": ({"y": put(Y, 7, NAN)}, r"Input y contains NaN at row 7\."),
+    "infinity in y": ({"y": put(Y, 7, INF)}, r"Input y contains infinity at row 7\."),
+    "NaN in two targets": (
+        {"y": put(np.stack([Y, Y], 1), (4, 1), NAN)},
+        r"y contains NaN at row 4, column 1",
+    ),
+    "word in y": ({"y": put(Y, 3, "high")}, r"y must hold numbers; row 3 is 'high'"),
+    "words as y": ({"y": np.array(["a"] * N)}, r"y must hold numbers; row 0 is .*'a'"),
+    "complex y": ({"y": Y + 0j}, r"y: Complex data not supported"),
+    "no y": ({"y": None}, r"requires y to be passed, but the target y is None"),
+    "y too short": (
+        {"y": Y[:-1]},
+        r"y must have one row for each of the 12 rows of X; got shape \(11,\)",
+    ),
+    "y of three axes": ({"y": Y.reshape(N, 1, 1)}, r"y: Found array with dim 3"),
+    "y a number": (
+        {"y": 1.0},
+        r"y must have one row for each of the 12 rows of X; got shape \(\)",
+    ),
+    "sparse y": (
+        {"y": scipy.sparse.csr_array(Y[:, None])},
+        r"y: Sparse data was passed",
+        TypeError,
+    ),
+    "y without columns": ({"y": np.ones((N, 0))}, r"y: Found array with 0 feature"),
+    "y too large for float32": (
+        {"X": X.astype("f4"), "y": put(Y, 2, 1e300)},
+        r"y contains 1e\+300 at row 2, too large for float32; scale it or set dtype='float64'",
+    ),
+    "NaN weight": (
+        {"sample_weight": put(W, 6, NAN)},
+        r"sample_weight contains NaN at row 6",
+    ),
+    "infinite weight": (
+        {"sample_weight": put(W, 6, INF)},
+        r"sample_weight contains infinity at row 6",
+    ),
+    "negative weight": (
+        {"sample_weight": put(W, 6, -0.5)},
+        r"sample_weight must not be negative; row 6 is -0\.5",
+    ),
+    "zero weights": (
+        {"sample_weight": 0 * W},
+        r"sample_weight must hold at least one weight above 0",
+    ),
+    "weights that vanish in float32": (
+        {"X": X.astype("f4"), "sample_weight": 1e-300 * W},
+        r"at least one weight above 0",
+    ),
+    "too many weights": (
+        {"sample_weight": np.ones(N + 1)},
+        r"sample_weight must have shape \(12,\).*\(13,\)",
+    ),
+    "weights of two axes": (
+        {"sample_weight": np.ones((N, 1))},
+        r"sample_weight must have shape \(12,\)",
+    ),
+    "complex weights": ({"sample_weight": W + 1j}, r"sample_weight: Complex data"),
+    "word as weight": (
+        {"sample_weight": put(W, 2, "much")},
+        r"sample_weight must hold numbers; row 2 is 'much'",
+    ),
+    "negative number as weight": ({"sample_weight": -1.0}, r"not be negative; row 0 is -1"),
+    "X_val alone": ({"X_val": X}, r"X_val and y_val go together; y_val is missing"),
+    "y_val alone": ({"y_val": Y}, r"X_val and y_val go together; X_val is missing"),
+    "X_val too narrow": (
+        {"X_val": X[:, :2], "y_val": Y},
+        r"X_val: X has 2 features, .* expecting 3 features",
+    ),
+    "X_val of one axis": ({"X_val": Y, "y_val": Y}, r"X_val: Expected 2D array"),
+    "X_val empty": ({"X_val": X[:0], "y_val": Y[:0]}, r"X_val: Found array with 0 sample"),
+    "NaN in X_val": (
+        {"X_val": put(X, (1, 1), NAN), "y_val": Y},
+        r"X_val contains NaN at row 1, column 1",
+    ),
+    "word in X_val": (
+        {"X_val": put(X, (1, 1), "?"), "y_val": Y},
+        r"X_val must hold numbers; row 1, column 1",
+    ),
+    "NaN in y_val": ({"X_val": X, "y_val": put(Y, 1, NAN)}, r"y_val contains NaN at row 1"),
+    "y_val too short": (
+        {"X_val": X, "y_val": Y[:3]},
+        r"y_val must have one row for each of the 12 rows of X_val; got shape \(3,\)",
+    ),
+    "y_val of two targets": (
+        {"X_val": X, "y_val": np.stack([Y, Y], 1)},
+        r"y_val must have as many targets as y, 1; got 2",
+    ),
+    "names of X_val": (
+        {
+            "X": pd.DataFrame(X, columns=list("abc")),
+            "X_val": pd.DataFrame(X, columns=list("abd")),
+            "y_val": Y,
+        },
+        r"X_val: The feature names should match",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DATA)
+def test_data(case, no_work):
+    bad, message, *error = DATA[case]
+    arguments = {**good(), **bad}
+    with pytest.raises(error[0] if error else ValueError, match=re.compile(message, re.S)):
+        Regressor((4,)).fit(**arguments)
+
+
+def test_good_data_pass(no_work):
+    with pytest.raises(AssertionError, match="training began"):
+        Regressor((4,)).fit(**good(), sample_weight=W, X_val=X, y_val=Y)
+
+
+def of_predict(X, **parameters):
+    return Regressor((4,), max_iter=1, **parameters).fit(**good()).predict(X)
+
+
+PREDICT = {
+    "NaN": (put(X, (5, 2), NAN), r"Input X contains NaN at row 5, column 2"),
+    "NaN in one row": (put(X, (0, 2), NAN)[:1], r"X contains NaN at row 0, column 2"),
+    "infinity": (put(X, (11, 0), -INF), r"X contains infinity at row 11, column 0"),
+    "NaN in float32": (put(X.astype("f4"), (5, 2), NAN), r"X contains NaN at row 5, column 2"),
+    "NaN in Fortran order": (np.asfortranarray(put(X, (5, 2), NAN)), r"NaN at row 5, column 2"),
+    "NaN in CSR": (scipy.sparse.csr_array(put(X, (5, 2), NAN)), r"NaN at row 5, column 2"),
+    "NaN in a list": (put(X, (5, 2), NAN).tolist(), r"NaN at row 5, column 2"),
+    "too wide": (np.ones((2, 4)), r"X: X has 4 features, but Regressor is expecting 3 features"),
+    "one axis": (X[0], r"X: Expected 2D array, got 1D array"),
+    "three axes": (X[None], r"X: Found array with dim 3"),
+    "no rows": (X[:0], r"X: Found array with 0 sample"),
+    "word": (put(X, (2, 2), "a"), r"X must hold numbers; row 2, column 2 is 'a'"),
+    "complex": (X + 1j, r"X: Complex data not supported"),
+}
+
+
+@pytest.mark.parametrize("case", PREDICT)
+def test_predict(case):
+    data, message = PREDICT[case]
+    with pytest.raises(ValueError, match=message):
+        of_predict(data)
+
+
+@pytest.mark.parametrize("row", [0, 1, 4095, 29_999])
+def test_predict_names_the_first_bad_row_of_many(row):
+    data = np.zeros((30_000, WIDTH))
+    data[row, 1] = NAN
+    data[-1, 0] = NAN
+    column = 0 if row == len(data) - 1 else 1
+    with pytest.raises(ValueError, match=rf"X contains NaN at row {row}, column {column}\."):
+        of_predict(data)
+
+
+def test_values_too_large_for_float32():
+    message = r"X contains 1e\+39 at row 2, column 1, too large for float32"
+    with pytest.raises(ValueError, match=message):
+        of_predict(put(X, (2, 1), 1e39), dtype="float32")
+    with pytest.raises(ValueError, match=message):
+        Regressor(dtype="float32").fit(put(X, (2, 1), 1e39), Y)
+
+
+def test_losses_with_a_domain(no_work):
+    counts = np.abs(Y)
+    two = np.stack([counts, counts], 1)
+    cases = [
+        ("poisson", put(put(counts, 9, -3), 4, -1), r"loss='poisson' needs y >= 0; row 4 is -1"),
+        ("poisson", put(two, (4, 1), -2.0), r"needs y >= 0; row 4, column 1 is -2"),
+        ("log_loss", put(0 * Y, 3, 1.5), r"probabilities, y in \[0, 1\]; row 3 is 1\.5"),
+        ("log_loss", put(0 * two, (3, 1), -0.5), r", y in \[0, 1\]; row 3, column 1 is -0\.5"),
+        (Weighted("poisson", lambda t, y: y), -counts, r"loss='poisson' needs y >= 0"),
+    ]
+    for loss, y, message in cases:
+        with pytest.raises(ValueError, match=message):
+            Regressor((4,), loss=loss).fit(X, y)
+        with pytest.raises(ValueError, match=message.replace(" y ", " y_val ")):
+            Regressor((4,), loss=loss).fit(X, np.zeros_like(y), X_val=X, y_val=y)
+
+
+# ---------------------------------------------------------------------------- parameters
+
+INT = "must be an int in the range"
+FLOAT = "must be a float in the range"
+PARAMETERS = {
+    "hidden_layer_sizes": (
+        "hidden_layer_sizes must be an integer of at least 1 or a sequence of them",
+        [0, -1, (4, 0), (4, 2.0), "100", None, 1.5, True, ((4,),), {"a": 1}, np.ones(2)],
+    ),
+    "activation": (
+        "activation must be one",
+        ["ReLu", "rellu", None, 3, ("relu", "relu"), [3], (), ["tanhh"], np.array([1.0])],
+    ),
+    "loss": (
+        "loss must be",
+        ["squarederror", "MSE", None, 3, Huber, ("mse",), np.array([1.0]), {}],
+    ),
+    "optimizer": (
+        "optimizer",
+        ["adma", "AdamW", None, 3, optimizers.Adam, ("adam",), np.array([1.0]), {}],
+    ),
+    "learning_rate_init": (
+        f"'learning_rate_init' parameter of Regressor {FLOAT} (0.0, inf)",
+        [0, -1e-3, NAN, INF, None, "0.1", True, np.ones(2), 1j],
+    ),
+    "schedule": ("schedule", ["constnat", None, 3, dict, np.array([1.0])]),
+    "alpha": (f"'alpha' parameter of Regressor {FLOAT} [0.0, inf)", [-1e-9, NAN, INF, None, "1"]),
+    "l1": (f"'l1' parameter of Regressor {FLOAT} [0.0, inf)", [-1e-9, NAN, INF, None, [1.0]]),
+    "dropout": (f"'dropout' parameter of Regressor {FLOAT} [0.0, 1.0)", [-0.1, 1, 1.5, NAN, None]),
+    "clip_norm": (
+        f"'clip_norm' parameter of Regressor {FLOAT} (0.0, inf) or None",
+        [0, -1, NAN, INF, "1"],
+    ),
+    "clip_value": (
+        f"'clip_value' parameter of Regressor {FLOAT} (0.0, inf) or None",
+        [0, -1, NAN, INF, "1"],
+    ),
+    "batch_size": (
+        f"'batch_size' parameter of Regressor {INT} [1, inf) or 'auto'",
+        [0, -1, 1.0, None, "Auto", True, NAN, np.ones(2)],
+    ),
+    "accumulate_steps": (
+        f"'accumulate_steps' parameter of Regressor {INT} [1, inf)",
+        [0, -1, 1.5, None, "2", True],
+    ),
+    "max_iter": (
+        f"'max_iter' parameter of Regressor {INT} [1, inf)",
+        [0, -1, 1.5, None, "2", True],
+    ),
+    "max_steps": (
+        f"'max_steps' parameter of Regressor {INT} [1, inf) or None",
+        [0, -1, 1.5, "2", True],
+    ),
+    "shuffle": ("'shuffle' parameter of Regressor must be a bool", [0, 1, None, "yes", np.ones(2)]),
+    "validation_fraction": (
+        f"'validation_fraction' parameter of Regressor {FLOAT} [0.0, 1.0)",
+        [-0.1, 1.0, NAN, None, "a"],
+    ),
+    "model": ("model must be a callable", [3, "mlp", ctrain.models.MLP, (1,), np.ones(2)]),
+    "dtype": (
+        "'dtype' parameter of Regressor must be one of 'auto', 'float32', 'float64'",
+        ["float16", "Float32", "single", None, np.float32, 32, np.ones(2)],
+    ),
+    "n_jobs": ("n_jobs must be", [0, 1.5, "a", "2", True, [1], NAN, np.ones(2)]),
+    "random_state": ("random_state", ["a", 1.5, -1, 2**40, np.random.default_rng(0), [1.5]]),
+    "warm_start": ("'warm_start' parameter of Regressor must be a bool", [0, 1, None, "no"]),
+    "verbose": (f"'verbose' parameter of Regressor {INT} [0, inf)", [-1, 1.5, None, "yes", True]),
+}
+
+
+def test_every_parameter_has_bad_values():
+    assert set(PARAMETERS) == set(inspect.signature(Regressor).parameters)
+
+
+@pytest.mark.parametrize(
+    "name, value", [(name, value) for name, (_, values) in PARAMETERS.items() for value in values]
+)
+def test_parameter(name, value, no_work):
+    reg = Regressor(**{name: value})  # refused in fit, as scikit-learn asks
+    with pytest.raises((ValueError, TypeError), match=re.escape(PARAMETERS[name][0])) as info:
+        reg.fit(**good())
+    shown = value[0] if name == "activation" and isinstance(value, list) else value
+    assert any(repr(v) in str(info.value) for v in (shown, getattr(value, "__name__", shown)))
+
+
+PLUGS = [
+    (Huber(0.0), "'delta' parameter of Huber", "0.0"),
+    (Huber("1"), "'delta' parameter of Huber", "'1'"),
+    (Huber(INF), "'delta' parameter of Huber", "inf"),
+    (Quantile(1.0), "'levels' parameter of Quantile", "1.0"),
+    (Quantile(()), "'levels' parameter of Quantile", "()"),
+    (Quantile("a"), "'levels' parameter of Quantile", "'a'"),
+    (Quantile(None), "'levels' parameter of Quantile", "None"),
+    (Quantile((0.1, NAN)), "'levels' parameter of Quantile", "nan"),
+    (Quantile([[0.1]]), "'levels' parameter of Quantile", "[[0.1]]"),
+    (Quantile((0.1, 0.2), (1.0,)), "'weights' parameter of Quantile must be 2", "(1.0,)"),
+    (Quantile(0.1, -1.0), "'weights' parameter of Quantile must be 1", "-1.0"),
+    (LogLoss(1.1), "'label_smoothing' parameter of LogLoss", "1.1"),
+    (LogLoss("a"), "'label_smoothing' parameter of LogLoss", "'a'"),
+    (Weighted(Huber(-1.0), abs), "'delta' parameter of Huber", "-1.0"),
+    (Weighted("mse", 3), "'function' parameter of Weighted must be callable", "3"),
+    (Weighted("msee", abs), "loss must be one of", "'msee'"),
+    (optimizers.SGD(momentum=2.0), "'momentum' parameter of SGD", "2.0"),
+    (optimizers.Adam(betas=(0.9, 1.0)), "'betas' parameter of Adam", "(0.9, 1.0)"),
+    (optimizers.AdamW(weight_decay=-1), "'weight_decay' parameter of AdamW", "-1"),
+    (optimizers.LBFGS(memory=0), "'memory' parameter of LBFGS", "0"),
+]
+
+
+@pytest.mark.parametrize("plug, message, value", PLUGS, ids=lambda v: str(v))
+def test_parameter_of_a_plug(plug, message, value, no_work):
+    name = "loss" if isinstance(plug, losses.Loss) else "optimizer"
+    with pytest.raises((ValueError, TypeError), match=re.escape(message)) as info:
+        Regressor(**{name: plug}).fit(**good())
+    assert value in str(info.value)
+
+
+@pytest.mark.parametrize(
+    "name, value, meant",
+    [
+        ("activation", "rellu", "relu"),
+        ("activation", "GELU", "gelu"),
+        ("loss", "squared_eror", "squared_error"),
+        ("loss", "MAE", "mae"),
+        ("optimizer", "admw", "adamw"),
+        ("optimizer", "LBFGS", "lbfgs"),
+        ("schedule", "constnat", "constant"),
+        ("dtype", "float23", "float32"),
+    ],
+)
+def test_did_you_mean(name, value, meant, no_work):
+    with pytest.raises(ValueError, match=rf"[Dd]id you mean '{meant}'\?"):
+        Regressor(**{name: value}).fit(**good())
+
+
+def test_a_class_instead_of_an_object(no_work):
+    with pytest.raises(TypeError, match=r"did you mean Huber\(\)\?"):
+        Regressor(loss=Huber).fit(**good())
+
+
+REPLACED = {
+    "solver": "optimizer=",
+    "learning_rate": "schedule= and learning_rate_init=",
+    "power_t": "schedule=",
+    "momentum": r"SGD\(momentum",
+    "nesterovs_momentum": r"SGD\(nesterov",
+    "beta_1": r"Adam\(betas",
+    "beta_2": r"Adam\(betas",
+    "epsilon": r"Adam\(eps",
+    "max_fun": "LBFGS",
+    "max_iters": r"did you mean 'max_iter'\?",
+    "hidden_layers": r"did you mean 'hidden_layer_sizes'\?",
+    "xyz": r"valid parameters are \['hidden_layer_sizes'",
+}
+
+
+@pytest.mark.parametrize("name", REPLACED)
+def test_unknown_name(name):
+    message = rf"Regressor has no parameter '{name}'.*{REPLACED[name]}"
+    with pytest.raises(TypeError, match=message):
+        Regressor(**{name: 1})
+    if name != "xyz":
+        with pytest.raises(ValueError, match=message):
+            Regressor().set_params(**{name: 1})
+    with pytest.raises(ValueError, match=f"Regressor has no parameter '{name}__inner'"):
+        Regressor().set_params(**{f"{name}__inner": 1})
+
+
+def test_parameters_of_a_name():
+    with pytest.raises(ValueError, match=r"optimizer__eps needs an object .*optimizer='adamw'"):
+        Regressor().set_params(optimizer__eps=1e-6)
+    changed = Regressor().set_params(optimizer=optimizers.AdamW(), optimizer__eps=1e-6)
+    assert changed.optimizer.eps == 1e-6
+    with pytest.raises(ValueError, match="'epsilon'"):
+        changed.set_params(optimizer__epsilon=1)
+
+
+# ---------------------------------------------------------------- combinations, and plugs
+
+
+def other_tape(tape, x):
+    foreign = ctrain.Tape(tape.dtype)
+    return foreign.matmul(foreign.input((WIDTH,), name="x"), foreign.parameter((WIDTH, 1)))
+
+
+def unused_parameter(tape, x):
+    tape.parameter((3,))
+    return tape.mean(x)
+
+
+def frozen(tape, x):
+    return tape.matmul(x, tape.parameter((WIDTH, 1), trainable=False))
+
+
+MODELS = {
+    "too wide": (lambda t, x: x, r"model: the prediction must have shape \(1,\).* got \(3,\)"),
+    "two axes": (
+        lambda t, x: t.reshape(t.mean(x), (1, 1)),
+        r"shape \(1,\).* got \(1, 1\)",
+    ),
+    "nothing": (lambda t, x: None, r"model: prediction must be a tensor .* NoneType", TypeError),
+    "array": (lambda t, x: np.ones(1), r"must be a tensor of the tape; got ndarray", TypeError),
+    "tuple": (lambda t, x: (x, x), r"must be a tensor of the tape; got tuple", TypeError),
+    "dict without prediction": (
+        lambda t, x: {"trend": x},
+        r"dict needs 'prediction'; got \['trend'\]",
+    ),
+    "dict with an array": (
+        lambda t, x: {"prediction": t.mean(x), "trend": 1.0},
+        r"model: trend must be a tensor",
+        TypeError,
+    ),
+    "constant": (
+        lambda t, x: t.parameter((1,)),
+        r"the prediction does not depend on the input",
+    ),
+    "another tape": (other_tape, r"model: prediction: .* belongs to another tape"),
+    "no parameter": (lambda t, x: t.mean(x), r"depends on no trainable parameter"),
+    "unused parameter": (unused_parameter, r"depends on no trainable parameter"),
+    "frozen parameter": (frozen, r"depends on no trainable parameter"),
+    "shapes that do not fit": (
+        lambda t, x: t.matmul(x, t.parameter((5, 1))),
+        r"matmul: .*\(3,\).*\(5, 1\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MODELS)
+def test_model(case, no_work):
+    model, message, *error = MODELS[case]
+    with pytest.raises(error[0] if error else ValueError, match=message):
+        Regressor(model=model).fit(**good())
+
+
+CALLABLES = {
+    "one for each target": (lambda t, p, y: t.square(t.sub(p, y)), r"shape \(\); got"),
+    "number": (lambda t, p, y: 1.0, r"loss must return one number per row"),
+    "nothing": (lambda t, p, y: None, r"loss: expected a tensor .* NoneType", TypeError),
+    "target alone": (lambda t, p, y: t.mean(y), r"depends on no trainable parameter"),
+    "parameter": (lambda t, p, y: t.parameter(()), r"loss must return one number per row"),
+    "stopped": (
+        lambda t, p, y: t.squared_error(t.stop_gradient(p), y),
+        r"no trainable parameter",
+    ),
+    "weight of each target": (
+        Weighted("mse", lambda t, y: t.square(y)),
+        r"Weighted: .* shape \(\); got \(1,\)",
+    ),
+    "weight is nothing": (
+        Weighted("mse", lambda t, y: None),
+        r"Weighted: expected a tensor",
+        TypeError,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CALLABLES)
+def test_loss(case, no_work):
+    loss, message, *error = CALLABLES[case]
+    with pytest.raises(error[0] if error else ValueError, match=message):
+        Regressor(loss=loss).fit(**good())
+
+
+COMBINATIONS = [
+    ({"optimizer": "lbfgs", "l1": 0.1}, r"needs a smooth objective; l1 must be 0"),
+    ({"optimizer": "lbfgs", "dropout": 0.1}, r"deterministic objective; dropout must be 0"),
+    ({"activation": ("relu", "tanh")}, r"one name or one for each of the 1 hidden layers"),
+    ({"validation_fraction": 0.99}, r"validation_fraction=0.99 of n_samples=12 leaves no row"),
+]
+
+
+@pytest.mark.parametrize("parameters, message", COMBINATIONS)
+def test_combination(parameters, message, no_work):
+    with pytest.raises(ValueError, match=message):
+        Regressor(**parameters).fit(**good())
+
+
+@pytest.mark.parametrize("use, rows", [("train", slice(0, 9)), ("validate", slice(9, 12))])
+def test_a_split_without_weight(use, rows, no_work):
+    weight = W.copy()
+    weight[rows] = 0.0
+    with pytest.raises(ValueError, match=f"leaves only rows of sample_weight 0 to {use} on"):
+        Regressor(validation_fraction=0.25, shuffle=False).fit(**good(), sample_weight=weight)
+
+
+def test_a_schedule_that_returns_nonsense():
+    for value in (NAN, -1.0, "a", None):
+        with pytest.raises((ValueError, TypeError), match=r"schedule.* at step 0"):
+            Regressor(schedule=lambda step, value=value: value).fit(**good())
