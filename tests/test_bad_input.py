@@ -197,6 +197,14 @@ def test_data(case, no_work):
         Regressor((4,)).fit(**arguments)
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_last_of_many_rows(order, no_work):
+    many = np.asarray(np.zeros((300_000, 2)), order=order)
+    many[-1, 1] = NAN
+    with pytest.raises(ValueError, match="NaN at row 299999, column 1"):
+        Regressor().fit(many, np.zeros(len(many)))
+
+
 def test_good_data_pass(no_work):
     with pytest.raises(AssertionError, match="training began"):
         Regressor((4,)).fit(**good(), sample_weight=W, X_val=X, y_val=Y)

@@ -14,21 +14,9 @@ import time
 
 import numpy as np
 import pytest
-
-from ctrain import Regressor
+from small import problem, small
 
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX signals and fork")
-
-
-def data(n=200, features=8):
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(n, features))
-    return X, np.sin(X[:, 0])
-
-
-def small(**parameters):
-    defaults = {"hidden_layer_sizes": (16,), "max_iter": 3, "batch_size": 32, "random_state": 0}
-    return Regressor(**{**defaults, **parameters})
 
 
 # ------------------------------------------------------------------------------- Ctrl-C
@@ -136,7 +124,7 @@ def test_a_handler_runs_in_time_and_its_exception_ends_the_fit():
 
 def test_signal_handlers_stay():
     handlers = {s: signal.getsignal(s) for s in signal.valid_signals()}
-    X, y = data()
+    X, y = problem(200)
     small().fit(X, y).predict(X)
     with pytest.raises(ValueError, match="not finite"):
         small(optimizer="sgd", learning_rate_init=1e300, max_iter=50).fit(X, y)
@@ -144,7 +132,7 @@ def test_signal_handlers_stay():
 
 
 def test_a_fit_in_another_thread_gives_the_same_bits():
-    X, y = data()
+    X, y = problem(200)
     expected = small().fit(X, y).predict(X).tobytes()
     answers = []
     threads = [
@@ -232,7 +220,7 @@ def control_words() -> bytes:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="layout of fenv_t")
 def test_floating_point_state_stays():
-    X, y = data()
+    X, y = problem(200)
     tiny = X * 1e-310
     before = control_words()
     found = []

@@ -42,6 +42,15 @@ def erf_series(z):
     return total * np.exp(-z * z)
 
 
+def erf(x):
+    if x.dtype == np.float64:  # what float32 is compared with
+        return special.erf(x)
+    z = np.abs(x)
+    large = np.clip(z, LONG(1.5), LONG(120))
+    far = 1 - upper_tail(large) * np.exp(-large * large)
+    return np.copysign(np.where(z <= 1.5, erf_series(np.minimum(z, LONG(1.5))), far), x)
+
+
 def gelu(x):
     """x Phi(x), Phi(x) = erfc(-x / sqrt(2)) / 2; the limits at infinity."""
     x, infinite = np.where(np.isinf(x), 0, x), np.where(np.isinf(x), np.maximum(x, 0), 0)
@@ -80,6 +89,7 @@ FUNCTIONS = {
     "log1p": (np.log1p, (-1, 100), (0, -1, -0.2929, 0.4142), None, 4),
     "tanh": (np.tanh, (-20, 20), (0, 0.5, 9.01, 19.06), None, 4),
     "sigmoid": (sigmoid, (-110, 40), (0, 17.3, 36.7, -87.3, -103.9, -708.4, -745.1), None, 4),
+    "erf": (erf, (-6, 6), (0, 0.5, 1.5, 3.9, 5.9), None, 4),
     "gelu": (gelu, (-15, 15), (0, 0.7071, 5.6, 8.3, -7.5, -12, -37.66), floor_of_gelu, 4),
     "sqrt": (np.sqrt, (0, 1e6), (0, 1, 2), None, 0.5),
 }
@@ -126,7 +136,9 @@ def computed(name: str, dtype: str) -> np.ndarray:
 
 
 def values() -> dict[str, np.ndarray]:
-    return {f"{name} {dtype}": computed(name, dtype) for name in FUNCTIONS for dtype in DTYPES}
+    """All points, and the ends, on the target in use."""
+    kept = {f"{name} {dtype}": computed(name, dtype) for name in FUNCTIONS for dtype in DTYPES}
+    return kept | ends()
 
 
 def unit(size: np.ndarray) -> np.ndarray:
@@ -174,6 +186,7 @@ ENDS = {
     "log1p": [(-1.0, -np.inf), (-2.0, np.nan), (np.inf, np.inf), (0.0, 0.0), (-0.0, -0.0)],
     "tanh": [(np.inf, 1.0), (-np.inf, -1.0), (100.0, 1.0), (0.0, 0.0), (-0.0, -0.0)],
     "sigmoid": [(np.inf, 1.0), (-np.inf, 0.0), (1e4, 1.0), (-1e4, 0.0), (0.0, 0.5)],
+    "erf": [(np.inf, 1.0), (-np.inf, -1.0), (100.0, 1.0), (0.0, 0.0), (-0.0, -0.0)],
     "gelu": [(np.inf, np.inf), (1e30, 1e30), (-100.0, 0.0), (0.0, 0.0), (-0.0, -0.0)],
     "sqrt": [(0.0, 0.0), (-0.0, -0.0), (-1.0, np.nan), (np.inf, np.inf)],
 }
@@ -186,7 +199,7 @@ def ends() -> dict[str, np.ndarray]:
             tape = ctrain.Tape(dtype)
             y = getattr(tape, name)(tape.input((), name="x"))
             tape.forward(x=np.array([*(x for x, _ in pairs), np.nan], dtype))
-            kept[f"{name} {dtype}"] = tape.value(y)
+            kept[f"ends of {name} {dtype}"] = tape.value(y)
     return kept
 
 
@@ -194,7 +207,7 @@ def ends() -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("target", TARGETS)
 def test_ends(on_target, target, name):
     for dtype in DTYPES:
-        y = on_target(target, "test_vmath", "ends")[f"{name} {dtype}"]
+        y = on_target(target, "test_vmath", "values")[f"ends of {name} {dtype}"]
         wanted = np.array([*(y for _, y in ENDS[name]), np.nan], dtype)
         assert_array_equal(y, wanted)
         zero = (wanted == 0) & (np.array([*(x for x, _ in ENDS[name]), 1.0]) == 0)

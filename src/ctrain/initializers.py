@@ -181,8 +181,10 @@ class Uniform(Initializer):
         self._require("low", _finite(self.low), "a finite float")
         rule = _finite(self.high) and self.high >= self.low
         self._require("high", rule, f"a finite float, not below low={self.low!r}")
-        unit = random.uniform(key, math.prod(shape)).reshape(shape)
-        return self.low + (self.high - self.low) * unit
+        drawn = random.uniform(key, math.prod(shape)).reshape(shape)
+        drawn *= self.high - self.low
+        drawn += self.low
+        return drawn
 
 
 class Normal(Initializer):
@@ -206,7 +208,9 @@ class Normal(Initializer):
     def __call__(self, shape: tuple[int, ...], key: int) -> np.ndarray:
         """Draw a parameter."""
         self._require("std", _finite(self.std) and self.std >= 0, "a float, at least 0")
-        return self.std * random.normal(key, math.prod(shape)).reshape(shape)
+        drawn = random.normal(key, math.prod(shape)).reshape(shape)
+        drawn *= self.std
+        return drawn
 
 
 class Constant(Initializer):

@@ -432,7 +432,7 @@ class LBFGS(Optimizer):
     --------
     >>> from ctrain.optimizers import LBFGS
     >>> LBFGS(memory=20).options(max_iter=200)
-    {'maxiter': 200, 'maxcor': 20, 'gtol': 1e-05}
+    {'maxiter': 200, 'maxcor': 20, 'gtol': 1e-05, 'ftol': 0.0}
     """
 
     _ranges: ClassVar = {"tol": POSITIVE_OR_ZERO, "memory": Range(1, kind=Integral)}
@@ -455,6 +455,7 @@ class LBFGS(Optimizer):
             "maxiter": max_iter if self.max_iter is None else int(self.max_iter),
             "maxcor": int(self.memory),
             "gtol": float(self.tol),
+            "ftol": 0.0,
         }
 
 

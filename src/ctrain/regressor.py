@@ -51,6 +51,8 @@ class Regressor(RegressorMixin, BaseEstimator):
         returns one number per row.
     optimizer : str or object, default="adamw"
         sgd, adam, adamw, rmsprop, adagrad, lbfgs, or an object of :mod:`ctrain.optimizers`.
+        lbfgs reads all rows in each of its iterations and has a line search: no schedule,
+        batches, shuffling, clipping, dropout or `l1`.
     learning_rate_init : float, default=1e-3
         What the schedule scales.
     schedule : str, object or callable, default="constant"
@@ -78,7 +80,7 @@ class Regressor(RegressorMixin, BaseEstimator):
         Whether rows are drawn in a new order in each epoch.
     validation_fraction : float, default=0.0
         Share of the training rows in [0, 1) that is held out for `validation_loss_curve_`: a
-        random one, or the last rows with ``shuffle=False``.
+        random one, or the last rows with ``shuffle=False``. Not used where `X_val` is given.
     model : callable or object, default=None
         ``model(tape, x)`` or an object with ``record(tape, inputs, width)``; replaces
         `hidden_layer_sizes`, `activation` and `dropout`.
@@ -89,20 +91,22 @@ class Regressor(RegressorMixin, BaseEstimator):
     random_state : int, RandomState or None, default=None
         Seed of initial weights, shuffling, dropout and the validation split.
     warm_start : bool, default=False
-        Whether the next fit continues with the weights and the optimizer's state.
+        Whether the next fit continues with the weights and the optimizer's state: ``max_iter=2``
+        and then 3 is, bit by bit, ``max_iter=5``. A schedule starts anew.
     verbose : int, default=0
         One line of progress every so many epochs, through the logger ``ctrain``.
 
     Attributes
     ----------
     coefs_, intercepts_ : list of ndarray
-        Weights ``(n_in, n_out)`` and biases of each layer; None for a user's model.
+        Weights ``(n_in, n_out)`` and biases of each layer, the arrays that `predict` reads; None
+        for a user's model.
     loss_curve_ : list of float
         Mean training loss of each epoch.
     validation_loss_curve_ : list of float or None
         Loss on the validation rows after each epoch.
-    lr_curve_ : list of float
-        Last learning rate of each epoch.
+    lr_curve_ : list of float or None
+        Last learning rate of each epoch; None with lbfgs.
     loss_, best_loss_ : float
         Last and smallest of `loss_curve_`.
     n_iter_, t_ : int
@@ -112,6 +116,15 @@ class Regressor(RegressorMixin, BaseEstimator):
         What is applied to the last layer: ``"identity"``, or ``"exp"`` / ``"logistic"`` by loss.
     fit_time_ : float
         Seconds.
+
+    Notes
+    -----
+    Beside the data, which are read in place, a fit holds: the weights, their gradient, the
+    optimizer's slots and a transposed copy of the hidden layers' weights; what one batch must keep
+    for its backward pass, at most 256 MB; about 1 MB for each thread; and 16 bytes for each row.
+
+    An error or Ctrl-C during a fit leaves the estimator usable, with the weights of the last whole
+    step. Data and parameters that are refused leave it as it was.
 
     See Also
     --------

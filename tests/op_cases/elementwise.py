@@ -136,6 +136,7 @@ CASES: dict[str, list[Case]] = {
     + unary(spread(7.5, 90), special.gammaln)
     + unary(spread(-0.8, -0.2), special.gammaln, shapes=((37,),))
     + unary(spread(-2.36, -2.25), special.gammaln, shapes=((37,),)),
+    "erf": unary(spread(-3, 3), special.erf),
     "identity": unary(normal, np.copy),
     "stop_gradient": unary(normal, np.copy),
     "relu": unary(broken, lambda x: np.maximum(x, 0)),

@@ -46,7 +46,11 @@ cdef class Optimizer:
             if fill:
                 slot[:] = fill
             self._attach(slot)
-        self.rebind()
+        hyper = declaration.hyper()
+        if len(hyper) > 16:
+            raise ValueError("an optimizer has at most 16 hyper-parameters")
+        for i, value in enumerate(hyper):
+            self.hyper[i] = value
 
     cdef _attach(self, slot):
         self.memory[len(self.slots)] = <char *><uintptr_t>slot.ctypes.data
@@ -56,14 +60,6 @@ cdef class Optimizer:
         n = self.slots[0].size if self.slots else 0
         state = [np.array(slot) for slot in self.slots], self.t
         return _restore, (self.declaration, self.dtype, n, *state)
-
-    def rebind(self):
-        """Read the hyper-parameters of the declaration again."""
-        hyper = self.declaration.hyper()
-        if len(hyper) > 16:
-            raise ValueError("an optimizer has at most 16 hyper-parameters")
-        for i, value in enumerate(hyper):
-            self.hyper[i] = value
 
     cdef void prepare(self, double lr) noexcept nogil:
         """Count one step and compute what it needs once."""

@@ -4,7 +4,7 @@
 it is not a second way: a region of one thread would still allocate and call the kernel.
 """
 
-import os
+import numbers
 
 import joblib
 
@@ -121,6 +121,10 @@ def openmp_version():
     return CT_OPENMP
 
 
+#: what joblib says of affinity and quota; reading it takes 50 us, so it is read once
+_cpus = 0
+
+
 def effective_n_threads(n_jobs=None):
     """Resolve ``n_jobs`` to a number of threads.
 
@@ -135,11 +139,14 @@ def effective_n_threads(n_jobs=None):
     int
         At least 1.
     """
-    if n_jobs is not None and (isinstance(n_jobs, bool) or int(n_jobs) != n_jobs or n_jobs == 0):
+    global _cpus
+    whole = isinstance(n_jobs, numbers.Integral) and not isinstance(n_jobs, bool)
+    if n_jobs is not None and not (whole and n_jobs != 0):
         raise ValueError(f"n_jobs must be None or an integer other than 0; got {n_jobs!r}")
     if CT_OPENMP == 0 or ct_is_child:
         return 1
     if n_jobs is not None and n_jobs > 0:
         return int(n_jobs)
-    allowed = min(CT_MAX_THREADS(), joblib.cpu_count())
+    _cpus = _cpus or joblib.cpu_count()
+    allowed = min(CT_MAX_THREADS(), _cpus)
     return allowed if n_jobs is None else max(1, allowed + 1 + int(n_jobs))

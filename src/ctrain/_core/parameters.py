@@ -82,6 +82,15 @@ class Parameters:
         self.version = 0
         self._by_name: dict[str, Parameter] = {}
 
+    def __getstate__(self) -> dict:
+        flags = [(p.name, p.shape, p.decay, p.trainable, np.array(p.value)) for p in self]
+        return {"dtype": self.dtype, "parameters": flags}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__init__(state["dtype"])
+        for name, *rest in state["parameters"]:
+            self._by_name[name] = Parameter(name, *rest)
+
     def __getitem__(self, name: str) -> Parameter:
         return self._by_name[name]
 

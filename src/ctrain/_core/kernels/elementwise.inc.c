@@ -75,6 +75,8 @@ CT_INLINE void FN(put)(REAL *p, V v, ptrdiff_t m)
 
 FROM_X(log, NONE, FN(vlog)(x), g / x)
 FROM_X(log1p, NONE, FN(vlog1p)(x), g / (ONE + x))
+/* 2 / sqrt(pi) exp(-x^2) */
+FROM_X(erf, NONE, FN(verf)(x), g * V_SET((REAL)1.1283791670955126) * FN(vexp)(-(x * x)))
 FROM_X(square, NONE, x * x, g * (x + x))
 FROM_X(abs, NONE, V_ABS(x), V_SELECT(x < ZERO, -g, V_SELECT(x == ZERO, ZERO, g)))
 FROM_X(lgamma, NONE, FN(vlgamma)(x), g * FN(vdigamma)(x))

@@ -56,7 +56,7 @@ typedef void (*ct_param)(const ct_node *, const ct_frame *, ptrdiff_t rows,
     FB(scale) FB(neg) FB(exp) FB(log) FB(log1p) FB(sqrt) FB(square) FB(abs)     \
     FB(power) FB(clip) FB(lgamma) FB(identity) F(stop_gradient)                 \
     FB(relu) FB(leaky_relu) FB(elu) FB(gelu) FB(gelu_tanh) FB(tanh)             \
-    FB(sigmoid) FB(silu) FB(softplus)                                           \
+    FB(sigmoid) FB(silu) FB(softplus) FB(erf)                                   \
     FB(sum) FB(mean) FB(max) FB(cumsum) FB(softmax) FB(log_softmax)             \
     FB(slice) FB(concat) FB(reshape) FB(transpose) FB(pad)                      \
     F(bernoulli) FB(ratio)                                                      \

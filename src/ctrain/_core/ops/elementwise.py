@@ -145,6 +145,12 @@ def clip(x, /, low=None, high=None):
 
 
 @op(reads=(0,))
+def erf(x, /):
+    """Error function."""
+    return _like(x, 45)
+
+
+@op(reads=(0,))
 def lgamma(x, /):
     """Logarithm of the absolute value of the gamma function; its derivative is digamma."""
     return _like(x, 150)
