@@ -22,8 +22,8 @@ ABSENT, FIXED, TILE, SLAB, ARENA = range(5)  # where a tensor lives
 #: rows that one use of a shared parameter adds before the next use does: slabs are cut at
 #: multiples of it, so that the order of additions does not depend on them
 ROW_BLOCK = 64
-TILE_ROWS = 64  #: highest tile: B stays in L1 for eight register tiles
-TILE_BYTES = 384 * 1024  #: scratch of one tile, to stay in L2 beside the weights
+TILE_ROWS = 64  #: highest tile: a panel of B stays in L1 for eight register tiles
+TILE_BYTES = 768 * 1024  #: of a tile's tensors, about half of them alive at once, to stay in L2
 TILE_FLOPS = 1e9  #: no tile works longer than about 50 ms
 SLAB_BYTES = 256 * 2**20  #: tensors that wait for the weights phase
 WEIGHT_TILE_FLOPS = 4e5  #: smaller parameter tiles cost more to hand out than to compute
@@ -393,17 +393,13 @@ def _read(node: Node, read: int | str) -> list[Tensor | None]:
 
 
 def _tile_rows(plan: Plan, spans, sizes) -> int:
-    """Rows of a tile: enough to reuse the weights, few enough for the cache and for two cores."""
+    """Most rows of a tile: enough to reuse the weights, few enough for the cache and for signals."""
     itemsize = plan.tape.dtype.itemsize
     height = TILE_ROWS
     bytes_per_row = itemsize * sum(sizes.values()) or 1
     height = min(height, max(8, int(TILE_BYTES // bytes_per_row)))
     height = min(height, max(1, int(TILE_FLOPS // max(plan.flops, 1.0))))
-    pieces = -(-plan.slab_rows // height)
-    if plan.slab_rows >= 32:
-        pieces += pieces % 2  # an even number of tiles of even height
-    height = -(-plan.slab_rows // pieces)
-    return height if height < 8 else -(-height // 8) * 8
+    return height if height < 8 else height // 8 * 8
 
 
 def _pack(spans, sizes) -> tuple[dict, int]:

@@ -4,8 +4,9 @@ a) One step is three parallel phases. *Rows*: each tile of rows runs the whole c
    backward in its core's cache. *Weights*: each tile of a parameter is owned by one thread, which
    adds all its uses. *Update*: each chunk of the arena is normalised, clipped, updated and copied
    transposed in one pass.
-b) Tiles come from the plan, which never sees the number of threads; what one tile writes, no
-   other tile writes. So threads change the time and nothing else.
+b) What one tile writes, no other tile writes. Tiles of parameters come from the plan, which never
+   sees the number of threads; tiles of rows may be cut anywhere, because a row's bits do not
+   depend on its tile. So threads change the time and nothing else.
 c) Everything after the argument checks runs without the GIL and cannot fail. What goes wrong
    (a signal, a loss that is not finite) sets a flag, and the step is abandoned before the update.
 d) The calling thread looks for signals after a tile, at most every 20 ms.
@@ -49,11 +50,10 @@ cpdef enum Status:
 
 
 cdef void run_tile(
-    Program p, Workspace ws, int thread, const Batch *batch, ptrdiff_t tile, int stage, bint forward,
-    bint backward
+    Program p, Workspace ws, int thread, const Batch *batch, ptrdiff_t r0, ptrdiff_t height,
+    int stage, bint forward, bint backward
 ) noexcept nogil:
-    cdef ptrdiff_t r0 = tile * p.tile_rows, i, bad
-    cdef ptrdiff_t rows = min(p.tile_rows, batch.rows - r0)
+    cdef ptrdiff_t rows = min(height, batch.rows - r0), i, bad
     cdef ct_frame *frame = &ws.frames[thread]
     cdef char **fields
     cdef int64_t *ids
@@ -105,14 +105,19 @@ cdef void run_tile(
 cdef void run_rows(
     Program p, Workspace ws, const Batch *batch, int stage, bint forward, bint backward
 ) noexcept nogil:
-    cdef ptrdiff_t n = (batch.rows + p.tile_rows - 1) // p.tile_rows, i
-    cdef bint many = n > 1 and may_fork_join(ws.threads, p.flops * batch.rows)
+    # a row's bits do not depend on its tile, so here the cut may look at the threads: as many tiles
+    # for each, of whole register tiles
+    cdef ptrdiff_t height = p.tile_rows, n = (batch.rows + height - 1) // height, i
+    cdef bint many = batch.rows > 8 and may_fork_join(ws.threads, p.flops * batch.rows)
     if many:
+        n = (n + ws.threads - 1) // ws.threads * ws.threads
+        height = min(height, ((batch.rows + n - 1) // n + 7) // 8 * 8)
+        n = (batch.rows + height - 1) // height
         for i in prange(n, num_threads=p.n_threads, schedule="dynamic", chunksize=1):
-            run_tile(p, ws, threadid(), batch, i, stage, forward, backward)
+            run_tile(p, ws, threadid(), batch, i * height, height, stage, forward, backward)
     else:
         for i in range(n):
-            run_tile(p, ws, 0, batch, i, stage, forward, backward)
+            run_tile(p, ws, 0, batch, i * height, height, stage, forward, backward)
 
 
 cdef void run_weight_tile(

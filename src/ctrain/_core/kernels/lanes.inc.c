@@ -94,36 +94,45 @@ TREE(max16, FN(larger_piece))
 #undef TREE
 #undef PIECE
 
-/* Sum of squares over 16 virtual lanes of float64. A float squared is exact in double,
-   so only float64 data needs the FMA for one rounding. */
+#define DOUBLES (1024 / CT_BITS) /* vectors that hold 16 lanes of float64 */
+typedef CT_CAT(ct_vd, CT_BITS) FN(doubles);
+
+/* 16 elements squared and added to 16 lanes of float64. A float squared is exact in double, so
+   only float64 data needs the FMA for one rounding. */
+CT_INLINE void FN(add_squares)(FN(doubles) *a, const REAL *x)
+{
+    typedef REAL PART __attribute__((vector_size(CT_BITS / 64 * sizeof(REAL))));
+    for (int k = 0; k < DOUBLES; k++) {
+        PART p;
+        memcpy(&p, x + k * (CT_BITS / 64), sizeof p);
+        FN(doubles) d = __builtin_convertvector(p, FN(doubles));
+#if CT_F64
+        a[k] = V_FMA(d, d, a[k]);
+#else
+        a[k] += d * d;
+#endif
+    }
+}
+
+/* Sum of squares: four sets of 16 lanes in turn, which hides the latency of the additions. */
 static double FN(sum_squares)(const void *x_, ptrdiff_t n)
 {
-    typedef CT_CAT(ct_vd, CT_BITS) VD;
-    typedef REAL PART __attribute__((vector_size(CT_BITS / 64 * sizeof(REAL))));
-    enum { width = CT_BITS / 64, vecs = 16 / width };
     const REAL *x = (const REAL *)x_;
     REAL rest[16] = {0};
     double lane[16];
-    VD a[vecs];
-    for (int k = 0; k < vecs; k++) a[k] = (VD){0};
-    for (; n > 0; x += 16, n -= 16) {
+    FN(doubles) a[4][DOUBLES] = {{{0}}};
+    for (; n >= 64; x += 64, n -= 64)
+        for (int q = 0; q < 4; q++) FN(add_squares)(a[q], x + 16 * q);
+    for (int q = 0; n > 0; q++, x += 16, n -= 16) {
         if (n < 16) {
             memcpy(rest, x, (size_t)n * sizeof(REAL));
             x = rest;
         }
-        for (int k = 0; k < vecs; k++) {
-            PART p;
-            memcpy(&p, x + k * width, sizeof p);
-            VD d = __builtin_convertvector(p, VD);
-#if CT_F64
-            a[k] = V_FMA(d, d, a[k]);
-#else
-            a[k] += d * d;
-#endif
-        }
+        FN(add_squares)(a[q], x);
         if (n < 16) break;
     }
-    memcpy(lane, a, sizeof lane);
+    for (int k = 0; k < DOUBLES; k++) a[0][k] = (a[0][k] + a[2][k]) + (a[1][k] + a[3][k]);
+    memcpy(lane, a[0], sizeof lane);
     for (int w = 8; w; w /= 2)
         for (int i = 0; i < w; i++) lane[i] += lane[i + w];
     return lane[0];
