@@ -15,7 +15,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from small import problem, same_bits, small
 
-from ctrain import Regressor
+from ctrain import Regressor, training
 from ctrain.losses import Quantile, Weighted
 from ctrain.models import MLP
 from ctrain.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
@@ -223,6 +223,30 @@ def test_an_interrupted_lbfgs_keeps_its_last_iterate():
     whole = small(optimizer="lbfgs", max_iter=3).fit(X, y)
     assert same_bits(fitted.predict(X), whole.predict(X))
     assert fitted.loss_curve_ == whole.loss_curve_
+
+
+@pytest.mark.parametrize("calls", [2, 3, 9, 20])
+def test_lbfgs_interrupted_at_a_trial_point_goes_back_to_its_last_iterate(calls, monkeypatch):
+    X, y = problem()
+    real, left = training.accumulate, calls
+
+    def accumulate(*arguments, **settings):
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise KeyboardInterrupt
+        return real(*arguments, **settings)
+
+    fitted = small(optimizer="lbfgs", hidden_layer_sizes=(8, 8), max_iter=100)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training, "accumulate", accumulate)
+        fitted.fit(X, y)
+    if fitted.n_iter_ == 0:
+        whole = fitted.set_params(optimizer="sgd", learning_rate_init=1e-300, max_iter=1)
+    else:
+        whole = clone(fitted).set_params(max_iter=fitted.n_iter_)
+    expected = fitted.predict(X)
+    assert same_bits(whole.fit(X, y).predict(X), expected)
 
 
 def test_refused_data_leave_the_fitted_estimator_as_it_was():

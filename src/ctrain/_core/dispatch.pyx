@@ -104,8 +104,8 @@ def gemm(const real[:, :] a, const real[:, ::1] b, real[:, ::1] c, const real[::
     cdef char *scratch = raw + (64 - <size_t>raw % 64) % 64
     cdef ptrdiff_t row = a.strides[0] // <ptrdiff_t>sizeof(real)
     cdef ptrdiff_t col = a.strides[1] // <ptrdiff_t>sizeof(real)
-    cdef int i
+    cdef int _i
     with nogil:
-        for i in range(repeat):
+        for _i in range(repeat):
             kernels.gemm(m, n, k, &a[0, 0], row, col, &b[0, 0], n, &c[0, 0], n, start, add, scratch)
     free(raw)

@@ -107,7 +107,9 @@ def apply_update(
     cdef Py_ssize_t n = weights.size
     for array in (weights, gradient, *slots):
         if array.dtype != weights.dtype or array.shape != (n,) or not array.flags.c_contiguous:
-            raise ValueError("weights, gradient and slots must be alike: 1-d, contiguous, one dtype")
+            raise ValueError(
+                "weights, gradient and slots must be alike: 1-d, contiguous, one dtype"
+            )
     cdef Optimizer optimizer = Optimizer.__new__(Optimizer, declaration, weights.dtype, 0)
     for i, slot in enumerate(slots):
         optimizer.memory[i] = <char *><uintptr_t>slot.ctypes.data

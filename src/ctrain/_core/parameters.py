@@ -131,7 +131,9 @@ class Parameters:
                 raise ValueError(
                     f"parameter {name!r}: init returned shape {array.shape}, expected {shape}"
                 )
-        parameter = Parameter(name, shape, bool(decay), bool(trainable), np.ascontiguousarray(array))
+        parameter = Parameter(
+            name, shape, bool(decay), bool(trainable), np.ascontiguousarray(array)
+        )
         self._by_name[name] = parameter
         return parameter
 

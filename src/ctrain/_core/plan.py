@@ -83,12 +83,12 @@ class Plan:
     count: Tensor | None
     outputs: list[Tensor]
     batch: int
-    tile_rows: int
-    slab_rows: int
-    tile_bytes: int
-    slab_bytes: int
-    fixed_bytes: int
     flops: float  #: of one row, all phases
+    tile_rows: int = 0
+    slab_rows: int = 0
+    tile_bytes: int = 0
+    slab_bytes: int = 0
+    fixed_bytes: int = 0
 
     @property
     def updated(self) -> list[int]:
@@ -138,15 +138,29 @@ def compile_plan(
 
     wanted = _wanted(tape, nodes, keep) if backward else set()
     modes, uses, continued, transposed = _backward(tape, nodes, stages, stage_of, total, wanted)
-    has_grad = {x.id for k, node in enumerate(nodes) for x, m in zip(node.inputs, modes[k])
-                if x is not None and m != SKIP} | set(uses)  # fmt: skip
+    has_grad = set(uses)
+    for node, node_modes in zip(nodes, modes, strict=True):
+        pairs = zip(node.inputs, node_modes, strict=True)
+        has_grad.update(x.id for x, mode in pairs if x is not None and mode != SKIP)
     if total is not None and backward:
         has_grad.add(total.id)
 
     plan = Plan(
-        tape, nodes, modes, stages, [Place() for _ in tape.tensors], [Place() for _ in tape.tensors],
-        uses, continued, transposed, total, count, outputs, batch, 0, 0, 0, 0, 0, _row_flops(nodes, modes, uses),
-    )  # fmt: skip
+        tape=tape,
+        nodes=nodes,
+        modes=modes,
+        stages=stages,
+        value=[Place() for _ in tape.tensors],
+        grad=[Place() for _ in tape.tensors],
+        uses=uses,
+        continued=continued,
+        transposed=transposed,
+        loss=total,
+        count=count,
+        outputs=outputs,
+        batch=batch,
+        flops=_row_flops(nodes, modes, uses),
+    )
     live = {x.id: x for node in nodes for x in (*node.inputs, node.output) if x is not None}
     live.update({t.id: t for t in (total, count, *outputs) if t is not None})
     _place_single(plan, live, has_grad)
@@ -387,13 +401,11 @@ def _spans(plan, rows, values, grads, has_grad) -> dict[tuple[bool, int], tuple[
 def _read(node: Node, read: int | str) -> list[Tensor | None]:
     if read == "out":
         return [node.output]
-    if read == "all":
-        return list(node.inputs)
     return [node.inputs[read]] if read < len(node.inputs) else []
 
 
 def _tile_rows(plan: Plan, spans, sizes) -> int:
-    """Most rows of a tile: enough to reuse the weights, few enough for the cache and for signals."""
+    """Most rows of a tile: enough to reuse weights, few enough for the cache and for signals."""
     itemsize = plan.tape.dtype.itemsize
     height = TILE_ROWS
     bytes_per_row = itemsize * sum(sizes.values()) or 1
@@ -426,13 +438,13 @@ def _cut_weights(plan: Plan, stage_of: dict[int, int]) -> None:
         tensor = plan.tape.tensors[t]
         length = next((n for n in tensor.shape if n > 1), 1)
         flops = sum(_use_flops(plan.nodes[k], i) for k, i in plan.uses[t]) * plan.batch
-        pieces = max(1, min(WEIGHT_TILES, int(flops // WEIGHT_TILE_FLOPS)), int(flops // TILE_FLOPS))
+        pieces = max(
+            1, min(WEIGHT_TILES, int(flops // WEIGHT_TILE_FLOPS)), int(flops // TILE_FLOPS)
+        )
         height = -(-length // pieces)
         height = min(length, -(-height // 8) * 8)
         stage = plan.stages[stage_of.get(t, 0)]
-        stage.tiles.extend(
-            (t, i0, min(i0 + height, length)) for i0 in range(0, length, height)
-        )
+        stage.tiles.extend((t, i0, min(i0 + height, length)) for i0 in range(0, length, height))
 
 
 def _padded(n_bytes: int) -> int:

@@ -23,7 +23,6 @@ cdef uint8_t SKIP = _plan.SKIP
 cdef class Workspace:
     """Memory that one call writes: frames, tiles, the slab, and its flags."""
 
-
     cdef char *_take(self, Py_ssize_t n_bytes):
         array = aligned_zeros(max(1, n_bytes), np.uint8)
         self.keep.append(array)
@@ -34,7 +33,6 @@ cdef class Workspace:
         cdef Py_ssize_t n = program.n_threads, n_tensors = program.n_tensors, t, k
         cdef ct_frame *frame
         cdef char *tile
-        cdef SlabTensor *slab
         self.keep = []
         self.frames = <ct_frame *>self._take(n * sizeof(ct_frame))
         self.fields = <char **>self._take(n * program.max_fields * sizeof(char *))
@@ -99,7 +97,6 @@ cdef class Program:
     gradients : ndarray
         Sum of weight * gradient over the rows, as flat as the parameters' arena; not normalised.
     """
-
 
     # ------------------------------------------------------------- construction
 
@@ -250,7 +247,7 @@ cdef class Program:
                     stage.rows_back.begin, stage.rows_back.end = begin, at
                 else:
                     stage.single_back.begin, stage.single_back.end = begin, at
-    
+
     cdef _build_weights(self, plan):
         """Tiles of the weights phase, chunks of the update, transposed copies."""
         cdef WeightTile *tile
@@ -362,9 +359,12 @@ cdef class Program:
                     )
                 elif tape.inputs[name].id in needed:
                     self.field_tensor[k] = tape.inputs[name].id
-            missing = [n for n, x in tape.inputs.items() if x.id in needed and n not in source.names]
+            wanted = [name for name, x in tape.inputs.items() if x.id in needed]
+            missing = sorted(set(wanted) - set(source.names))
             if missing:
-                raise ValueError(f"no values for the inputs {missing}; the source has {source.names}")
+                raise ValueError(
+                    f"no values for the inputs {missing}; the source has {source.names}"
+                )
             self.field_names = source.names
             self.n_fields = len(source.names)
         ws.source = source

@@ -247,7 +247,8 @@ cdef double squared_norm(Program p, Workspace ws) noexcept nogil:
 
 
 cdef void run_chunk(
-    Program p, Optimizer optimizer, const ct_update_args *decayed, const ct_update_args *plain, int k
+    Program p, Optimizer optimizer, const ct_update_args *decayed, const ct_update_args *plain,
+    int k
 ) noexcept nogil:
     cdef Chunk *chunk = &p.chunks[k]
     optimizer.update(
@@ -261,7 +262,9 @@ cdef void run_chunk(
         )
 
 
-cdef void run_update(Program p, Workspace ws, Optimizer optimizer, const ct_update_args *decayed) noexcept nogil:
+cdef void run_update(
+    Program p, Workspace ws, Optimizer optimizer, const ct_update_args *decayed
+) noexcept nogil:
     cdef ct_update_args plain = decayed[0]
     cdef int k
     cdef bint many = p.n_chunks > 1 and may_fork_join(ws.threads, UPDATE_FLOPS * p.n_weights)

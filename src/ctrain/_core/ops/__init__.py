@@ -3,4 +3,15 @@
 from . import batch, elementwise, linear, loss, random, reduce, shape
 from .table import OPS, Op, Row
 
-__all__ = ["OPS", "Op", "Row", "batch", "elementwise", "linear", "loss", "random", "reduce", "shape"]
+__all__ = [
+    "OPS",
+    "Op",
+    "Row",
+    "batch",
+    "elementwise",
+    "linear",
+    "loss",
+    "random",
+    "reduce",
+    "shape",
+]
