@@ -17,7 +17,8 @@ from ctrain._core.plan import SLAB, compile_plan
 from ctrain._core.program import Program
 from ctrain._core.source import Arrays
 from ctrain._core.step import accumulate, read
-from ctrain._core.tape import Level, Tape
+from ctrain._core.symbols import Level
+from ctrain._core.tape import Tape
 from op_cases import CASES
 
 TARGETS = dispatch.available()

@@ -13,7 +13,7 @@ from ctrain._core.plan import ABSENT, ADD, ARENA, ASSIGN, FIXED, SKIP, SLAB, TIL
 from ctrain._core.program import Program
 from ctrain._core.source import Arrays
 from ctrain._core.step import accumulate
-from ctrain._core.tape import Level
+from ctrain._core.symbols import Level
 
 NETS = 60
 

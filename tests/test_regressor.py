@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import threading
 
 import numpy as np
@@ -246,6 +247,30 @@ def test_eight_threads_predict_side_by_side(rows):
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_threads_share_an_estimator_that_was_just_unpickled():
+    X, y = problem(50, dtype=np.float32)
+    fitted = small().fit(X, y)
+    expected, text = fitted.predict(X), pickle.dumps(fitted)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(20):
+            fresh, gate, answers = pickle.loads(text), threading.Barrier(8), []
+
+            def work(fresh=fresh, gate=gate, answers=answers):
+                gate.wait()
+                answers.append(fresh.predict(X))
+
+            threads = [threading.Thread(target=work) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert len(answers) == 8 and all(same_bits(a, expected) for a in answers)
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_not_fitted():

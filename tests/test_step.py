@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from networks import DATA, N, everything, train
+from networks import DATA, N, everything, train, two_stages
 from numpy.testing import assert_allclose, assert_array_equal
 
 import ctrain
@@ -135,6 +135,40 @@ def test_a_batch_without_weight_is_skipped():
     assert [v.tolist() for v in out.values()] == [[0.0], [0.0], [0.0]]
     assert_array_equal(tape.parameters.arena, start)
     assert optimizer.t == 0
+
+
+@pytest.mark.parametrize("network", [everything, two_stages])
+def test_steps_are_the_same_in_one_call_or_in_many(network):
+    """Nothing but weights, slots and the number of the step goes from one step to the next."""
+    index, bounds = np.arange(320), np.arange(6) * 64
+    arenas, outs = [], []
+    for calls in ([bounds], [bounds[k : k + 2] for k in range(5)]):
+        tape = ctrain.Tape("float64")
+        loss = network(tape)
+        optimizer = Optimizer(AdamW(), tape.dtype, tape.parameters.pack().size)
+        progress = SimpleNamespace(step=0)
+        sums = []
+        for part in calls:
+            program = Program(compile_plan(tape, 64, loss=loss, backward=True), 1, 0)
+            fields = {k: DATA[k] for k in (*tape.inputs, "weight")}
+            _, out = steps_of(program, fields, index, part, progress, optimizer=optimizer)
+            sums.append(np.array(list(out.values())))
+        arenas.append(tape.parameters.arena.copy())
+        outs.append(np.concatenate(sums, axis=1))
+    assert_array_equal(outs[0], outs[1])
+    assert_array_equal(arenas[0], arenas[1])
+
+
+@pytest.mark.parametrize("network", [everything, two_stages])
+def test_norms_and_sums_are_those_of_the_gradient(network):
+    """The norm is that of all parameters, also of those that only functions of them reach."""
+    tape, program = program_of(network)
+    fields = {k: DATA[k] for k in (*tape.inputs, "weight")}
+    loss, total = accumulate(program, Arrays(**fields), 64, backward=True)
+    norm = np.linalg.norm(program.gradients) / total
+    _, out = steps_of(program, fields, np.arange(64), [0, 64])
+    assert (out["loss_sums"][0], out["weight_sums"][0]) == (loss, total)
+    assert out["norms"][0] == pytest.approx(norm, rel=1e-12)
 
 
 def test_gradients_of_one_batch_are_those_of_its_parts():

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import ctrain
 from ctrain._core.ops import OPS
-from ctrain._core.tape import Level
+from ctrain._core.symbols import Level
 
 RNG = np.random.default_rng(5)
 X, Y = RNG.normal(size=(6, 4)), RNG.normal(size=(6, 2))

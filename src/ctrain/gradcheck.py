@@ -8,7 +8,8 @@ from ._core.plan import compile_plan
 from ._core.program import Program
 from ._core.source import Arrays
 from ._core.step import accumulate, read
-from ._core.tape import Level, Tape
+from ._core.symbols import Level
+from ._core.tape import Tape
 
 #: five-point stencil: error h^4 f^(5) / 30 against eps f / h; 1e-3 balances them in float64
 STEP = 1e-3

@@ -10,7 +10,8 @@ from ._core.plan import SLAB_BYTES, compile_plan
 from ._core.program import Program
 from ._core.source import Source
 from ._core.step import accumulate, predict
-from ._core.tape import Level, Tape, Tensor
+from ._core.symbols import Level, Tensor
+from ._core.tape import Tape
 from .losses import Loss
 
 #: rows of one evaluation slab, and the most that one call of the predictor plans for
@@ -138,6 +139,10 @@ class Network:
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_programs": {}}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self.parameters.pack()  # here, not in the first predictions of several threads
 
 
 class NotFiniteError(ValueError):

@@ -9,7 +9,8 @@ from .plan import compile_plan
 from .program import Program
 from .source import Arrays
 from .step import accumulate, read
-from .tape import Level, Tape, Tensor
+from .symbols import Level, Tensor
+from .tape import Tape
 
 
 class Run:

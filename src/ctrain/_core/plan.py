@@ -11,10 +11,12 @@ one.
 from __future__ import annotations
 
 from bisect import insort
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from .ops import OPS
-from .tape import Level, Node, Tape, Tensor, reachable
+from .symbols import Level, Node, Tensor
+from .tape import Tape
 
 SKIP, ASSIGN, ADD = 0, 1, 2  # as in kernels.h
 ABSENT, FIXED, TILE, SLAB, ARENA = range(5)  # where a tensor lives
@@ -129,7 +131,7 @@ def compile_plan(
     """
     outputs = list(outputs or [])
     total, count = _loss_parts(tape, loss)
-    nodes = list(reachable(tape, [t for t in (total, count) if t is not None] + outputs))
+    nodes = list(_reachable(tape, [t for t in (total, count) if t is not None] + outputs))
     stage_of = _stages(tape, nodes)
     stages = [Stage() for _ in range(max(stage_of.values(), default=0) + 1)]
     for k, node in enumerate(nodes):
@@ -168,6 +170,17 @@ def compile_plan(
     _place_rows(plan, live, has_grad, kept, slab_bytes, tile_rows)
     _cut_weights(plan, stage_of)
     return plan
+
+
+def _reachable(tape: Tape, targets: list[Tensor]) -> Iterator[Node]:
+    """Yield the nodes that `targets` depend on, in recorded order."""
+    needed = {t.id for t in targets}
+    keep = []
+    for node in reversed(tape.nodes):
+        if node.output.id in needed:
+            needed.update(x.id for x in node.inputs if x is not None)
+            keep.append(node)
+    return reversed(keep)
 
 
 def _loss_parts(tape: Tape, loss: Tensor | None) -> tuple[Tensor | None, Tensor | None]:

@@ -35,7 +35,7 @@ from ctrain._core.program cimport (
 from ctrain._core.source cimport Source
 
 from ctrain._core import plan as _plan
-from ctrain._core.tape import Level
+from ctrain._core.symbols import Level
 
 #: what updating one weight counts for, beside flops of a matrix product
 cdef double UPDATE_FLOPS = 50.0

@@ -1,112 +1,18 @@
 """The tape: a network written down once, as a list of operations on symbolic tensors.
 
-A tensor has a *level*. Constants and parameters, and what is made of them alone, have no batch
-axis; row-level tensors stand for one sample each, and their shape is the shape of one sample. No
-operation sees the batch axis, so the number of rows is free at run time.
+No operation sees the batch axis, so the number of rows is free at run time.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from enum import IntEnum
 
 import numpy as np
 
 from . import random
 from .ops import OPS, Op
-from .ops.table import size_of
 from .parameters import Parameters
-
-
-class Level(IntEnum):
-    """Whether a tensor has a batch axis."""
-
-    CONSTANT = 0  #: a fixed array
-    PARAMETER = 1  #: parameters and what is computed without rows
-    ROW = 2  #: one value for each row of the batch
-
-
-@dataclass(eq=False, frozen=True)
-class Tensor:
-    """A symbolic value on a tape.
-
-    Attributes
-    ----------
-    id : int
-        Position in ``tape.tensors``.
-    shape : tuple of int
-        Without the batch axis.
-    level : Level
-        CONSTANT, PARAMETER or ROW.
-    name : str
-        Name of the input or parameter, or ``<operation>_<count>``.
-
-    Examples
-    --------
-    >>> import ctrain
-    >>> tape = ctrain.Tape()
-    >>> tape.relu(tape.input((3,), name="x"))
-    <relu_0: row (3,)>
-    """
-
-    id: int
-    shape: tuple[int, ...]
-    level: Level
-    name: str
-
-    @property
-    def size(self) -> int:
-        """Number of elements, of one row for a row-level tensor."""
-        return size_of(self.shape)
-
-    def __repr__(self) -> str:
-        return f"<{self.name}: {self.level.name.lower()} {self.shape}>"
-
-
-@dataclass(eq=False, frozen=True)
-class Node:
-    """One recorded operation.
-
-    Attributes
-    ----------
-    op : str
-        Row of the operation table.
-    inputs : tuple of Tensor or None
-        None stands for an absent optional input.
-    attributes : dict
-        As the user gave them.
-    output : Tensor
-    flops : float
-        Of the forward pass, for one row.
-
-    Examples
-    --------
-    >>> import ctrain
-    >>> tape = ctrain.Tape()
-    >>> z = tape.elu(tape.input((3,), name="x"), alpha=2.0)
-    >>> [(node.op, node.inputs, node.attributes) for node in tape.nodes]
-    [('elu', (<x: row (3,)>,), {'alpha': 2.0})]
-    """
-
-    op: str
-    inputs: tuple[Tensor | None, ...]
-    attributes: dict
-    output: Tensor
-    flops: float
-    ints: tuple[int, ...] = field(repr=False)
-    floats: tuple[float, ...] = field(repr=False)
-
-    @property
-    def name(self) -> str:
-        """Name of the output tensor."""
-        return self.output.name
-
-    @property
-    def row(self) -> Op:
-        """The operation's row of the table."""
-        return OPS[self.op]
+from .symbols import Level, Node, Tensor
 
 
 class Tape:
@@ -580,14 +486,3 @@ def _method(op: Op):
 for _op in OPS.values():
     setattr(Tape, _op.name, _method(_op))
 del _op
-
-
-def reachable(tape: Tape, targets: Mapping | list[Tensor]) -> Iterator[Node]:
-    """Yield the nodes that `targets` depend on, in recorded order."""
-    needed = {t.id for t in targets}
-    keep = []
-    for node in reversed(tape.nodes):
-        if node.output.id in needed:
-            needed.update(x.id for x in node.inputs if x is not None)
-            keep.append(node)
-    return reversed(keep)
