@@ -93,7 +93,9 @@ def program_of(network, batch=64, n_threads=1, dtype="float64", **kwargs):
     return tape, Program(plan, n_threads, 0)
 
 
-def steps_of(program, fields, index, bounds, progress=None, rates=None, optimizer=None):
+def steps_of(
+    program, fields, index, bounds, progress=None, rates=None, optimizer=None, clip_norm=np.inf
+):
     """Call run_steps; answer (steps, status), losses and norms."""
     tape = program.plan.tape
     n = len(bounds) - 1
@@ -102,7 +104,7 @@ def steps_of(program, fields, index, bounds, progress=None, rates=None, optimize
     done = run_steps(
         program, Arrays(**fields), np.asarray(index, np.int64), np.asarray(bounds, np.int64),
         np.full(n, 0.1) if rates is None else rates, optimizer,
-        progress or SimpleNamespace(step=0), **out,
+        progress or SimpleNamespace(step=0), clip_norm=clip_norm, **out,
     )  # fmt: skip
     return done, out
 
@@ -135,6 +137,18 @@ def test_a_batch_without_weight_is_skipped():
     assert [v.tolist() for v in out.values()] == [[0.0], [0.0], [0.0]]
     assert_array_equal(tape.parameters.arena, start)
     assert optimizer.t == 0
+
+
+@pytest.mark.parametrize("share", [0.5, 0.999, 1.001, 2.0])
+def test_clipping_begins_at_the_bound(share):
+    """SGD moves by the learning rate times the clipped norm."""
+    tape, program = program_of(line)
+    _, out = steps_of(program, LINE, np.arange(64), [0, 64], rates=np.zeros(1))
+    norm = out["norms"][0]
+    start = tape.parameters.arena.copy()
+    steps_of(program, LINE, np.arange(64), [0, 64], clip_norm=share * norm)
+    moved = np.linalg.norm(tape.parameters.arena - start) / 0.1
+    assert moved == pytest.approx(min(norm, share * norm * norm / (norm + 1e-6)), rel=1e-10)
 
 
 @pytest.mark.parametrize("network", [everything, two_stages])

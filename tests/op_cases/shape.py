@@ -83,6 +83,8 @@ CASES: dict[str, list[Case]] = {
         _concat((2, 3, 5), (2, 1, 5), (2, 7, 5), axis=1),
         _concat((2, 3, 5), (4, 3, 5), axis=-3),
         _concat((35,), (70,), axis=0),
+        _concat((6,), (6,), (6,)),
+        _concat((3, 5), (3, 5), axis=0),
     ],
     "reshape": [
         _reshape((12,), (3, 4)),

@@ -38,7 +38,7 @@ from ctrain._core import plan as _plan
 from ctrain._core.symbols import Level
 
 #: what updating one weight counts for, beside flops of a matrix product
-cdef double UPDATE_FLOPS = 50.0
+cdef double UPDATE_FLOPS = 80.0
 cdef Py_ssize_t ROW_BLOCK = _plan.ROW_BLOCK
 cdef uint8_t SKIP = _plan.SKIP
 cdef uint8_t ADD = _plan.ADD
