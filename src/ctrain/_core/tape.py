@@ -486,3 +486,8 @@ def _method(op: Op):
 for _op in OPS.values():
     setattr(Tape, _op.name, _method(_op))
 del _op
+
+#: what PyTorch's users call these
+Tape.mse = Tape.squared_error
+Tape.mae = Tape.absolute_error
+Tape.swish = Tape.silu
