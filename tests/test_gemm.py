@@ -20,6 +20,7 @@ LARGEST = 70
 EDGES = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 23, 24, 25, 31, 32, 33, 47, 48, 49, 63, 64, 65, 70)
 BLOCKS = [(1, 1030, 1030), (130, 520, 600), (257, 129, 1025), (9, 2100, 70), (70, 33, 4100)]
 FORMS = list(product(["plain", "transposed", "strided"], ["zero", "bias", "add"]))
+FEW_FORMS = [("plain", "bias"), ("transposed", "add"), ("strided", "zero")]
 
 
 def operands(m, n, k, dtype, form="plain", seed=0):
@@ -73,7 +74,7 @@ def test_against_blas(form, start, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", BLOCKS, ids=str)
 def test_blocks(size, dtype):
-    for form, start in FORMS:
+    for form, start in FEW_FORMS:
         a, b, c, bias = operands(*size, dtype, form)
         assert_close(product_of(a, b, c, bias, start), a, b, begins(c, bias, start), dtype)
 
@@ -166,7 +167,7 @@ def products() -> dict[str, np.ndarray]:
     }
     for dtype, (form, start) in product(DTYPES, FORMS):
         digest = sha256()
-        for size in [*sizes(), *BLOCKS]:
+        for size in [*sizes(), *(BLOCKS if (form, start) in FEW_FORMS else ())]:
             digest.update(product_of(*operands(*size, dtype, form), start).tobytes())
         kept[f"all of {dtype} {form} {start}"] = np.array(digest.hexdigest())
     return kept

@@ -298,3 +298,11 @@ def test_losses_must_be_one_number_a_row():
     x = tape.input((3,), name="x")
     with pytest.raises(ValueError, match=r"loss must be row-level with shape \(\).*\(3,\)"):
         compile_plan(tape, 10, loss=tape.tanh(x))
+
+
+def test_outputs_must_have_rows():
+    tape = ctrain.Tape()
+    tape.input((3,), name="x")
+    w = tape.parameter((3,), name="w")
+    with pytest.raises(ValueError, match=r"outputs? must be row-level.*w: parameter \(3,\)"):
+        compile_plan(tape, 10, outputs=[w])

@@ -26,6 +26,7 @@ import signal, sys, time
 import numpy as np
 from ctrain import Regressor
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
 rng = np.random.default_rng(0)
 X = rng.normal(size=(65536, 256)).astype("f4")
 y = np.sin(X[:, 0])

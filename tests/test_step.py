@@ -293,6 +293,10 @@ BAD_CALLS = [
     (lambda p: accumulate(p, Arrays(**LINE), 501), r"n_rows must be in \[1, 500\]; got 501"),
     (lambda p: accumulate(p, Arrays(**LINE), index=[]), r"index must hold rows in \[0, 500\)"),
     (lambda p: accumulate(p, Arrays(**LINE), index=[500]), r"index must hold rows in \[0, 500\)"),
+    (
+        lambda p: steps_of(p, {**LINE, "weight": np.ones((N, 2))}, [0], [0, 1]),
+        r"weight.*row shape \(\);.*\(2,\)",
+    ),
 ]
 
 
@@ -307,6 +311,16 @@ def test_refused_before_any_work(call, message):
 
 
 # --- evaluation and prediction ------------------------------------------------------------------
+
+
+def test_weights_of_one_source_do_not_reach_the_next():
+    _, program = program_of(line)
+    plain = accumulate(program, Arrays(**LINE))
+    halved = accumulate(program, Arrays(**LINE, weight=np.full(N, 0.5)))
+    assert_allclose(halved, np.array(plain) / 2, rtol=1e-12)
+    assert accumulate(program, Arrays(**LINE)) == plain
+    _, out = steps_of(program, LINE, np.arange(64), [0, 64])
+    assert out["weight_sums"] == [64.0]
 
 
 def test_mean_losses_do_not_depend_on_the_plan():
@@ -365,6 +379,8 @@ def test_outputs_that_nobody_wants_are_left_out():
     assert_array_equal(out, both[1])
     with pytest.raises(ValueError, match=r"output 1 does not fit: \(500, 3\), float32"):
         predict(program, Arrays(**fields), [None, np.empty((500, 3), "float32")])
+    with pytest.raises(ValueError, match=r"2 outputs.* 1"):
+        predict(program, Arrays(**fields), [None])
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])
