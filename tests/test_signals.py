@@ -120,7 +120,8 @@ def test_a_handler_runs_in_time_and_its_exception_ends_the_fit():
     late = [at - started - 0.2 * (k + 1) for k, at in enumerate(rang)]
     assert len(rang) == 3 and max(late) < 0.1, late
     assert np.isfinite(reg.predict(X[:5])).all()
-    assert len(reg.loss_curve_) == reg.n_iter_ == reg.t_
+    # the exception may come between the last step and the line that counts its epoch
+    assert len(reg.loss_curve_) == reg.n_iter_ and reg.t_ - reg.n_iter_ in (0, 1)
 
 
 def test_signal_handlers_stay():

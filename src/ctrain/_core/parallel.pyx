@@ -1,7 +1,7 @@
 """The only door to OpenMP's routines and to what a fork does to them.
 
-``prange`` itself stands where the work is, behind ``if may_fork_join(...)``; the plain loop beside
-it is not a second way: a region of one thread would still allocate and call the kernel.
+The parallel region itself stands in ``step.pyx``, behind ``may_fork_join``: a region of one thread
+would still allocate and call the kernel.
 """
 
 import numbers

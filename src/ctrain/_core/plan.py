@@ -130,6 +130,9 @@ def compile_plan(
         Height of a tile; None chooses it from the shapes. Bits do not depend on it.
     """
     outputs = list(outputs or [])
+    single = [x for x in outputs if x.level != Level.ROW]
+    if single and not keep:
+        raise ValueError(f"outputs must be row-level; got {single[0].name}: {single[0]!r}")
     total, count = _loss_parts(tape, loss)
     nodes = list(_reachable(tape, [t for t in (total, count) if t is not None] + outputs))
     stage_of = _stages(tape, nodes)

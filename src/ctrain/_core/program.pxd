@@ -1,8 +1,9 @@
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
-from ctrain._core.dispatch cimport ct_frame, ct_node, ct_op, ct_param, ct_table
-from ctrain._core.parallel cimport Pace
+from ctrain._core.dispatch cimport ct_frame, ct_node, ct_op, ct_param, ct_table, ct_update_args
+from ctrain._core.optim cimport Optimizer
+from ctrain._core.parallel cimport Pace, ct_team
 from ctrain._core.source cimport Source
 cdef extern from *:
     """
@@ -83,7 +84,29 @@ cdef struct Batch:  # the rows of one slab
     bint last_slab
 
 
+cdef enum Phase:
+    ROWS
+    WEIGHTS
+    UPDATE
+
+
+cdef struct Job:  # what a team works on: pieces 0, 1, ... n - 1 of one phase
+    Phase phase
+    ptrdiff_t n
+    const Batch *batch
+    ptrdiff_t height  # rows of a tile
+    int stage
+    bint forward
+    bint backward
+    const ct_update_args *decayed
+    const ct_update_args *plain
+
+
 cdef class Workspace:
+    cdef ct_team team
+    cdef bint weighted
+    cdef Job job
+    cdef Optimizer optimizer
     cdef ct_frame *frames
     cdef char **fields
     cdef int64_t *rows
@@ -99,6 +122,7 @@ cdef class Workspace:
     cdef list keep
     cdef readonly Py_ssize_t nbytes
     cdef char *_take(self, Py_ssize_t n_bytes)
+    cdef weigh_alike(self, Program program)
     cdef char *weight(self, Program program) noexcept nogil
     cdef void poll(self) noexcept nogil
 
@@ -142,7 +166,7 @@ cdef class Program:
     cdef int *outputs
     cdef Py_ssize_t *output_bytes
     cdef int *field_tensor
-    cdef object field_names
+    cdef object bound
     cdef char *arena
     cdef char *grad_arena
     cdef Late *late
@@ -153,7 +177,7 @@ cdef class Program:
     cdef _build_stages(self, plan)
     cdef _build_weights(self, plan)
     cdef _build_outputs(self, plan)
-    cdef _bind(self, Workspace ws, Source source)
+    cdef _bind(self, Source source)
     cdef Workspace acquire(self, Source source)
     cdef release(self, Workspace ws)
     cdef void sync(self, Workspace ws) noexcept

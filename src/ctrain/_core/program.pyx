@@ -57,12 +57,18 @@ cdef class Workspace:
                 if program.grad_in_tile[t] >= 0:
                     frame.grad[t] = tile + program.grad_in_tile[t]
             program.point(self, frame, 0)
-        if program.loss >= 0 and program.itemsize == 4:
-            for k in range(program.slab_rows):
-                (<float *>self.weight(program))[k] = 1.0
-        elif program.loss >= 0:
-            for k in range(program.slab_rows):
-                (<double *>self.weight(program))[k] = 1.0
+        if program.loss >= 0:
+            self.weigh_alike(program)
+
+    cdef weigh_alike(self, Program program):
+        """Give every row of the slab the weight 1; it stays until a source brings its own."""
+        cdef Py_ssize_t k
+        cdef char *weight = self.weight(program)
+        for k in range(program.slab_rows):
+            if program.itemsize == 4:
+                (<float *>weight)[k] = 1.0
+            else:
+                (<double *>weight)[k] = 1.0
 
     cdef char *weight(self, Program program) noexcept nogil:
         """Weights of the slab's rows: what seeds the gradient of the loss."""
@@ -329,17 +335,17 @@ cdef class Program:
         for k, tensor in enumerate(plan.outputs):
             self.outputs[<int>k] = tensor.id
             self.output_bytes[<int>k] = tensor.size * self.itemsize
-        self.field_names = None
+        self.bound = None
         self.max_fields = len(plan.tape.inputs) + 8
         self.field_tensor = <int *>self._take(self.max_fields * sizeof(int))
 
     # ------------------------------------------------------------------ binding
 
-    cdef _bind(self, Workspace ws, Source source):
+    cdef _bind(self, Source source):
         """Connect the source's names with the tape's inputs."""
         cdef int k
         tape = self.plan.tape
-        if source.names != self.field_names:
+        if (source.names, source.shapes) != self.bound:
             if len(source.names) > self.max_fields:
                 raise ValueError(f"a source fills at most {self.max_fields} inputs")
             needed = {x.id for node in self.plan.nodes for x in node.inputs if x is not None}
@@ -347,6 +353,8 @@ cdef class Program:
             for k, (name, shape) in enumerate(zip(source.names, source.shapes, strict=True)):
                 self.field_tensor[k] = -1
                 if name == "weight" and name not in tape.inputs:
+                    if shape != ():
+                        raise ValueError(f"weight must have row shape (); the source has {shape}")
                     self.field_tensor[k] = -2 if self.loss >= 0 else -1
                 elif name not in tape.inputs:
                     raise ValueError(
@@ -365,13 +373,13 @@ cdef class Program:
                 raise ValueError(
                     f"no values for the inputs {missing}; the source has {source.names}"
                 )
-            self.field_names = source.names
+            self.bound = source.names, source.shapes
             self.n_fields = len(source.names)
-        ws.source = source
 
     cdef Workspace acquire(self, Source source):
         """Take a workspace of this call's own, so that calls may run side by side."""
         cdef Workspace ws
+        self._bind(source)
         try:
             ws = self.free.pop()
         except IndexError:
@@ -383,11 +391,15 @@ cdef class Program:
         cdef int k
         for k in range(self.n_threads):
             ws.bad[k] = -1
-        self._bind(ws, source)
+        ws.source = source
+        if self.loss >= 0 and ws.weighted and "weight" not in source.names:
+            ws.weigh_alike(self)
+        ws.weighted = "weight" in source.names
         return ws
 
     cdef release(self, Workspace ws):
         ws.source = None
+        ws.optimizer = None
         error, ws.error = ws.error, None
         self.free.append(ws)
         if error is not None:
