@@ -15,7 +15,7 @@ cdef extern from *:
     static void ct_pause(int *idle)
     {
         struct timespec nap = {0, 50000};
-        if (*idle < 20000) {
+        if (*idle < 50000) {
     #if defined(__x86_64__)
             __builtin_ia32_pause();
     #endif
@@ -71,15 +71,3 @@ cdef extern from *:
 
 cdef double now_seconds() noexcept nogil
 cdef bint may_fork_join(int n_threads, double flops) noexcept nogil
-
-
-cdef class Pace:
-    cdef int n_threads
-    cdef bint all
-    cdef bint trying
-    cdef int left
-    cdef int counted
-    cdef double seconds
-    cdef double cost[2]
-    cdef int choose(self, double flops) noexcept nogil
-    cdef void learn(self, double flops, double seconds) noexcept nogil

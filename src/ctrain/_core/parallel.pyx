@@ -60,62 +60,6 @@ cdef bint may_fork_join(int n_threads, double flops) noexcept nogil:
     return n_threads > 1 and flops > PARALLEL_FLOPS and not ct_is_child
 
 
-#: steps of a trial, of which the first is not counted, for threads that wake up
-cdef int TRIAL = 5
-#: the same for steps above so many flops, where a step the slower way costs more
-cdef int LONG_TRIAL = 2
-cdef double LONG_FLOPS = 5e7
-#: steps before the first trial, between two, and how much rarer they are after a clear result
-cdef int FIRST = 20
-cdef int PERIOD = 500
-cdef int RARELY = 8
-
-
-cdef class Pace:
-    """Whether one thread or all were faster lately.
-
-    How long a fork-join takes depends on what else the machine does: 1 us while the other threads
-    spin, 50 us when they sleep, milliseconds when somebody else holds their core. Every now and
-    then a few steps are tried the other way. The bits of a step do not depend on the answer.
-    """
-
-    def __cinit__(self, int n_threads):
-        self.n_threads = n_threads
-        self.all = True
-        self.left = FIRST
-
-    cdef int choose(self, double flops) noexcept nogil:
-        """Number of threads for the next step."""
-        if not may_fork_join(self.n_threads, flops):
-            return 1
-        return self.n_threads if self.all != self.trying else 1
-
-    cdef void learn(self, double flops, double seconds) noexcept nogil:
-        """Count the time of the step that :meth:`choose` was asked about."""
-        cdef int way = self.all != self.trying
-        if not may_fork_join(self.n_threads, flops):
-            return
-        self.left -= 1
-        if not self.trying:
-            # a moving average of what is in use
-            self.cost[way] += (seconds / flops - self.cost[way]) * (0.1 if self.cost[way] else 1.0)
-            if self.left == 0:
-                self.trying, self.counted, self.seconds = True, -1, 0.0
-                self.left = TRIAL if flops < LONG_FLOPS else LONG_TRIAL
-            return
-        self.counted += 1
-        if self.counted > 0:
-            self.seconds += seconds / flops
-        if self.left > 0:
-            return
-        self.cost[way] = self.seconds / self.counted
-        self.trying, self.left = False, PERIOD
-        if self.cost[way] < self.cost[1 - way]:
-            self.all = not self.all
-        elif self.cost[way] > 1.5 * self.cost[1 - way]:
-            self.left = RARELY * PERIOD
-
-
 def openmp_version():
     """OpenMP's version date (201511 ...), 0 where the build has none."""
     return CT_OPENMP

@@ -4,6 +4,9 @@ from libc.stdint cimport int64_t
 from ctrain._core.dispatch cimport ct_update_args
 from ctrain._core.program cimport Program, Workspace
 
+cdef enum:
+    UPDATE_FLOPS = 80  # what updating one weight counts for, beside flops of a matrix product
+
 
 cdef void run_batch(
     Program p, Workspace ws, const int64_t *index, int64_t first, const int64_t *row,

@@ -33,8 +33,6 @@ from ctrain._core.program cimport (
 
 from ctrain._core import plan as _plan
 
-#: what updating one weight counts for, beside flops of a matrix product
-cdef double UPDATE_FLOPS = 80.0
 cdef Py_ssize_t ROW_BLOCK = _plan.ROW_BLOCK
 cdef uint8_t SKIP = _plan.SKIP
 cdef uint8_t ADD = _plan.ADD

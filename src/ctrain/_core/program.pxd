@@ -3,7 +3,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from ctrain._core.dispatch cimport ct_frame, ct_node, ct_op, ct_param, ct_table, ct_update_args
 from ctrain._core.optim cimport Optimizer
-from ctrain._core.parallel cimport Pace, ct_team
+from ctrain._core.parallel cimport ct_team
 from ctrain._core.source cimport Source
 cdef extern from *:
     """
@@ -144,7 +144,6 @@ cdef class Program:
     cdef bint has_random
     cdef Py_ssize_t tile_rows, slab_rows, tile_bytes, slab_bytes, weight_offset
     cdef double flops
-    cdef Pace pace
     cdef Py_ssize_t n_weights
     cdef ct_node *nodes
     cdef const ct_op **op

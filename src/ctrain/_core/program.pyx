@@ -8,7 +8,7 @@ from libc.string cimport memcpy
 import numpy as np
 
 from ctrain._core.dispatch cimport CT_SCRATCH, ct_frame, ct_node, ct_op, find_op, table
-from ctrain._core.parallel cimport Pace, now_seconds
+from ctrain._core.parallel cimport now_seconds
 from ctrain._core.source cimport Source
 
 from ctrain._core import plan as _plan
@@ -118,7 +118,6 @@ cdef class Program:
         self.free = []
         self.seed = seed
         self.n_threads = n_threads
-        self.pace = Pace(n_threads)
         self.itemsize = tape.dtype.itemsize
         self.table = table(self.itemsize)
         self.parameters = tape.parameters

@@ -16,8 +16,8 @@ import numpy as np
 
 from ctrain._core.dispatch cimport ct_update_args
 from ctrain._core.optim cimport Optimizer
-from ctrain._core.parallel cimport ct_dismiss, may_fork_join, now_seconds
-from ctrain._core.phases cimport run_batch, run_update, serve, squared_norm
+from ctrain._core.parallel cimport ct_dismiss, may_fork_join
+from ctrain._core.phases cimport UPDATE_FLOPS, run_batch, run_update, serve, squared_norm
 from ctrain._core.program cimport Program, Workspace, ct_flag
 from ctrain._core.source cimport Source
 
@@ -54,7 +54,7 @@ cdef struct Call:  # what the calling thread does while the others serve it
 cdef void take_steps(Program p, Workspace ws, Call *c) noexcept nogil:
     """Rows, weights, update, until the steps are done or one must be abandoned."""
     cdef ptrdiff_t s, rows
-    cdef double norm, now, started = now_seconds()
+    cdef double norm
     cdef double *sums = c.sums
     cdef int k
     for s in range(c.n_steps):
@@ -62,7 +62,6 @@ cdef void take_steps(Program p, Workspace ws, Call *c) noexcept nogil:
         for k in range(p.n_threads):
             ws.frames[k].step = c.step + s
         rows = c.bounds[s + 1] - c.bounds[s]
-        ws.threads = p.pace.choose(p.flops * rows)
         run_batch(p, ws, c.index + c.bounds[s], 0, c.row, rows, True, sums)
         if ct_flag(&ws.stopped):
             return
@@ -80,9 +79,6 @@ cdef void take_steps(Program p, Workspace ws, Call *c) noexcept nogil:
             ws.optimizer.prepare(c.learning_rates[s])
             run_update(p, ws, &c.args)
         c.done = s + 1
-        now = now_seconds()
-        p.pace.learn(p.flops * rows, now - started)
-        started = now
 
 
 cdef void lead(Program p, Workspace ws, Call *c) noexcept nogil:
@@ -94,7 +90,8 @@ cdef void lead(Program p, Workspace ws, Call *c) noexcept nogil:
 
 cdef void run_call(Program p, Workspace ws, Call *c, ptrdiff_t rows) noexcept nogil:
     """Run a call on one thread, or with a team where its batches of `rows` rows are worth it."""
-    ws.threads = p.n_threads if may_fork_join(p.n_threads, p.flops * rows) else 1
+    cdef double update = 0.0 if c.bounds == NULL else UPDATE_FLOPS * p.n_weights
+    ws.threads = p.n_threads if may_fork_join(p.n_threads, p.flops * rows + update) else 1
     ws.team.dismissed = 0
     if ws.threads == 1:
         lead(p, ws, c)
