@@ -47,7 +47,7 @@ if ct_watch_fork() != 0:
 
 
 cdef double now_seconds() noexcept nogil:
-    """Wall-clock time; a jump of the clock costs a trial or a look for signals, nothing else."""
+    """Wall-clock time; a jump of the clock moves a look for signals, nothing else."""
     return ct_now()
 
 

@@ -384,7 +384,6 @@ cdef class Program:
         except IndexError:
             ws = Workspace.__new__(Workspace, self)
         ws.stopped = 0
-        ws.threads = self.n_threads
         ws.error = None
         ws.polled = now_seconds()
         cdef int k
