@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from scipy.special import erf, expit
@@ -29,11 +31,11 @@ FUNCTIONS = {
 }
 
 
-def recorded(model, features=5, width=1, dtype="float64", **inputs):
+def recorded(model, features=5, shape=(1,), dtype="float64", **inputs):
     """A tape with the model on it, and its output."""
     tape = ctrain.Tape(dtype)
     x = tape.input((features,) if isinstance(features, int) else features, name="x")
-    return tape, model.record(tape, {"x": x}, width)
+    return tape, model.record(tape, {"x": x}, shape)
 
 
 def test_every_activation_is_known_here():
@@ -42,7 +44,7 @@ def test_every_activation_is_known_here():
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_layers_are_dense_then_activated(name):
-    tape, answer = recorded(MLP((7, 4), name), width=3)
+    tape, answer = recorded(MLP((7, 4), name), shape=(3,))
     X = np.random.default_rng(0).normal(size=(20, 5))
     tape.forward(x=X)
     h = X
@@ -63,7 +65,7 @@ def test_one_activation_for_each_layer():
     "sizes, layers", [((), 1), (6, 2), ((6,), 2), ([6, 5], 3), (np.array([6]), 2)]
 )
 def test_hidden_layer_sizes(sizes, layers):
-    tape, answer = recorded(MLP(sizes), width=2)
+    tape, answer = recorded(MLP(sizes), shape=(2,))
     assert len(tape.parameters) == 2 * layers and answer.shape == (2,)
 
 
@@ -80,7 +82,7 @@ def test_weights_start_within_glorot_and_biases_at_zero_without_decay():
 def test_dropout_follows_each_hidden_layer_in_training_only():
     for training in (True, False):
         tape = ctrain.Tape(training=training)
-        MLP((4, 3), dropout=0.5).record(tape, {"x": tape.input((2,), name="x")}, 1)
+        MLP((4, 3), dropout=0.5).record(tape, {"x": tape.input((2,), name="x")}, (1,))
         assert [n.op for n in tape.nodes].count("bernoulli") == (2 if training else 0)
 
 
@@ -114,11 +116,11 @@ class Residual(BaseEstimator):
         self.blocks = blocks
         self.width = width
 
-    def record(self, tape, inputs, width):
+    def record(self, tape, inputs, shape):
         h = dense(tape, inputs["x"], self.width, "in")
         for k in range(self.blocks):
             h = tape.add(h, tape.tanh(dense(tape, h, self.width, f"block_{k}")))
-        return {"prediction": dense(tape, h, width, "out"), "hidden": h}
+        return {"prediction": dense(tape, h, math.prod(shape), "out"), "hidden": h}
 
 
 def test_a_function_trains_like_the_built_in_model():
@@ -139,21 +141,22 @@ def test_a_model_replaces_the_parameters_of_the_perceptron():
 
 
 @pytest.mark.parametrize(
-    "targets, loss, width", [(1, "mse", 1), (2, "mse", 2), (2, Quantile((0.1, 0.9)), 4)]
+    "targets, loss, shape",
+    [(1, "mse", (1,)), (2, "mse", (2,)), (2, Quantile((0.1, 0.5, 0.9)), (2, 3))],
 )
-def test_an_object_is_told_the_width(targets, loss, width):
+def test_an_object_is_told_the_shape(targets, loss, shape):
     X, y = data()
     seen = []
 
     class Told(Residual):
-        def record(self, tape, inputs, width):
-            seen.append((tape.training, set(inputs), width))
-            return super().record(tape, inputs, width)
+        def record(self, tape, inputs, shape):
+            seen.append((tape.training, set(inputs), shape))
+            return super().record(tape, inputs, shape)
 
     Y = y if targets == 1 else np.stack([y] * targets, axis=1)
     reg = Regressor(model=Told(), loss=loss, **SETTINGS).fit(X, Y)
-    assert seen == [(True, {"x"}, width), (False, {"x"}, width)]
-    assert reg.predict(X).size == len(X) * width
+    assert seen == [(True, {"x"}, shape), (False, {"x"}, shape)]
+    assert reg.predict(X).size == len(X) * np.prod(shape)
 
 
 def test_a_prediction_without_an_axis_is_one_target():

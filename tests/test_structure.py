@@ -17,8 +17,8 @@ LEVELS = (
     {"_core", "initializers"},  # a parameter is filled when it is recorded
     {"losses", "optimizers", "schedules", "distributions", "metrics", "data", "validation"},
     {"models"},
-    {"network", "history", "callbacks", "checkpoint", "training", "intervals"},
-    {"regressor", "classifier", "forecaster"},
+    {"network", "history", "stopping", "archive", "callbacks", "checkpoint", "training", "intervals"},
+    {"estimator", "regressor", "classifier", "forecaster"},
     {"gradcheck", "display", "config", "__main__"},
     {"__init__"},
 )

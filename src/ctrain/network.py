@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from ._core import random
@@ -25,7 +27,7 @@ class Network:
     Parameters
     ----------
     model : callable or object
-        ``model(tape, x)``, or an object with ``record(tape, inputs, width)``.
+        ``model(tape, x)``, or an object with ``record(tape, inputs, shape)``.
     loss : Loss
     inputs : dict of str to tuple of int
         Row shape of each input.
@@ -65,11 +67,9 @@ class Network:
         tape = Tape(self.dtype, training, self.seed, self.parameters)
         tensors = {name: tape.input(shape, name=name) for name, shape in inputs.items()}
         target = tape.input((self.n_targets,), name="y")
-        width = self.n_targets * loss.width
-        outputs = _outputs(model, tape, tensors, width)
+        shape = (self.n_targets, loss.width) if loss.width > 1 else (self.n_targets,)
+        outputs = _outputs(model, tape, tensors, shape)
         raw = outputs["prediction"]
-        if loss.width > 1:
-            raw = tape.reshape(raw, (self.n_targets, loss.width))
         cost = tape.as_tensor(loss.record(tape, raw, target), "loss")
         if cost.shape != () or cost.level != Level.ROW:
             raise ValueError(
@@ -158,10 +158,10 @@ class NotFiniteError(ValueError):
         self.row = row
 
 
-def _outputs(model, tape: Tape, inputs: dict[str, Tensor], width: int) -> dict[str, Tensor]:
+def _outputs(model, tape: Tape, inputs: dict[str, Tensor], shape: tuple[int, ...]) -> dict:
     """Record a model and check what it returns."""
     if hasattr(model, "record"):
-        answer = model.record(tape, inputs, width)
+        answer = model.record(tape, inputs, shape)
     else:
         answer = model(tape, inputs["x"])
     outputs = dict(answer) if isinstance(answer, dict) else {"prediction": answer}
@@ -176,11 +176,13 @@ def _outputs(model, tape: Tape, inputs: dict[str, Tensor], width: int) -> dict[s
     prediction = outputs["prediction"]
     if prediction.level != Level.ROW:
         raise ValueError("model: the prediction does not depend on the input")
-    if prediction.shape == () and width == 1:
-        prediction = outputs["prediction"] = tape.reshape(prediction, (1,))
-    if prediction.shape != (width,):
+    # a lone number, or a flat answer to several quantiles
+    if prediction.shape != shape and len(prediction.shape) < 2 and prediction.size == prod(shape):
+        prediction = outputs["prediction"] = tape.reshape(prediction, shape)
+    if prediction.shape != shape:
+        values = " and quantile" if len(shape) > 1 else ""
         raise ValueError(
-            f"model: the prediction must have shape ({width},), one value for each target and "
-            f"quantile; got {prediction.shape}"
+            f"model: the prediction must have shape {shape}, one value for each target{values}; "
+            f"got {prediction.shape}"
         )
     return outputs

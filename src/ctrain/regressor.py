@@ -82,7 +82,7 @@ class Regressor(RegressorMixin, BaseEstimator):
         Share of the training rows in [0, 1) that is held out for `validation_loss_curve_`: a
         random one, or the last rows with ``shuffle=False``. Not used where `X_val` is given.
     model : callable or object, default=None
-        ``model(tape, x)`` or an object with ``record(tape, inputs, width)``; replaces
+        ``model(tape, x)`` or an object with ``record(tape, inputs, shape)``; replaces
         `hidden_layer_sizes`, `activation` and `dropout`.
     dtype : {"auto", "float32", "float64"}, default="auto"
         Precision of the computation and of predictions; "auto" follows X.
@@ -361,7 +361,7 @@ class Regressor(RegressorMixin, BaseEstimator):
         ):
             raise TypeError(
                 "model must be a callable model(tape, x) or an object with "
-                f"record(tape, inputs, width); got {self.model!r}"
+                f"record(tape, inputs, shape); got {self.model!r}"
             )
 
     def _mlp(self) -> MLP:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import numbers
 
 import numpy as np
@@ -48,7 +49,7 @@ class MLP(BaseEstimator):
     >>> import ctrain
     >>> tape = ctrain.Tape()
     >>> x = tape.input((3,), name="x")
-    >>> ctrain.models.MLP((8, 4), "gelu").record(tape, {"x": x}, 1).shape
+    >>> ctrain.models.MLP((8, 4), "gelu").record(tape, {"x": x}, (1,)).shape
     (1,)
     """
 
@@ -84,7 +85,7 @@ class MLP(BaseEstimator):
             raise ValueError(f"dropout must be in [0, 1); got {self.dropout!r}")
         return [(int(n), ACTIVATIONS[name]) for n, name in zip(sizes, names, strict=True)]
 
-    def record(self, tape, inputs: dict, width: int):
+    def record(self, tape, inputs: dict, shape: tuple[int, ...]):
         """Record the network.
 
         Parameters
@@ -92,12 +93,12 @@ class MLP(BaseEstimator):
         tape : Tape
         inputs : dict of str to Tensor
             ``x`` of any row shape; it is flattened.
-        width : int
-            Number of outputs.
+        shape : tuple of int
+            Of the prediction.
 
         Returns
         -------
-        Tensor of shape (width,)
+        Tensor of that shape
 
         Raises
         ------
@@ -113,7 +114,8 @@ class MLP(BaseEstimator):
             if activation != "identity":
                 h = tape.record(activation, h)
             h = tape.dropout(h, self.dropout)
-        return dense(tape, h, width, f"layer_{len(layers)}")
+        h = dense(tape, h, math.prod(shape), f"layer_{len(layers)}")
+        return h if len(shape) == 1 else tape.reshape(h, shape)
 
 
 def dense(tape, x, units: int, name: str):
