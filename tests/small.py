@@ -17,6 +17,7 @@ def problem(n=60, features=4, dtype=np.float64, seed=0):
 def small(**parameters):
     """An estimator whose fit takes a few milliseconds and whose batches do not divide 60 rows."""
     defaults = {"hidden_layer_sizes": (8,), "max_iter": 3, "batch_size": 16, "random_state": 0}
+    defaults["schedule"] = "constant"
     return Regressor(**{**defaults, **parameters})
 
 

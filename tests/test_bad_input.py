@@ -153,6 +153,26 @@ DATA = {
     "negative number as weight": ({"sample_weight": -1.0}, r"not be negative; row 0 is -1"),
     "X_val alone": ({"X_val": X}, r"X_val and y_val go together; y_val is missing"),
     "y_val alone": ({"y_val": Y}, r"X_val and y_val go together; X_val is missing"),
+    "empty X_val": (
+        {"X_val": X[:0], "y_val": Y[:0]},
+        r"X_val: Found array with 0 sample\(s\) \(shape=\(0, 3\)\)",
+    ),
+    "sample_weight_val alone": (
+        {"sample_weight_val": W},
+        r"sample_weight_val needs X_val and y_val",
+    ),
+    "sample_weight_val too short": (
+        {"X_val": X, "y_val": Y, "sample_weight_val": W[:3]},
+        r"sample_weight_val must have shape \(12,\).*X_val; got \(3,\)",
+    ),
+    "no sample_weight_val above 0": (
+        {"X_val": X, "y_val": Y, "sample_weight_val": 0 * W},
+        r"sample_weight_val must hold at least one weight above 0",
+    ),
+    "negative sample_weight_val": (
+        {"X_val": X, "y_val": Y, "sample_weight_val": put(W, 6, -0.5)},
+        r"sample_weight_val must not be negative; row 6 is -0\.5",
+    ),
     "X_val too narrow": (
         {"X_val": X[:, :2], "y_val": Y},
         r"X_val: X has 2 features, .* expecting 3 features",
@@ -276,4 +296,6 @@ def test_a_split_without_weight(use, rows, no_work):
     weight = W.copy()
     weight[rows] = 0.0
     with pytest.raises(ValueError, match=f"leaves only rows of sample_weight 0 to {use} on"):
-        Regressor(validation_fraction=0.25, shuffle=False).fit(**good(), sample_weight=weight)
+        Regressor(early_stopping=True, validation_fraction=0.25, shuffle=False).fit(
+            **good(), sample_weight=weight
+        )

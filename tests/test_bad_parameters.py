@@ -79,10 +79,37 @@ PARAMETERS = {
         f"'max_steps' parameter of Regressor {INT} [1, inf) or None",
         [0, -1, 1.5, "2", True],
     ),
+    "max_time": (
+        f"'max_time' parameter of Regressor {FLOAT} (0.0, inf) or None",
+        [0, -1, NAN, INF, "1", True],
+    ),
     "shuffle": ("'shuffle' parameter of Regressor must be a bool", [0, 1, None, "yes", np.ones(2)]),
+    "early_stopping": (
+        "'early_stopping' parameter of Regressor must be a bool or 'auto'",
+        [0, 1, None, "Auto", "yes", np.ones(2)],
+    ),
     "validation_fraction": (
-        f"'validation_fraction' parameter of Regressor {FLOAT} [0.0, 1.0)",
-        [-0.1, 1.0, NAN, None, "a"],
+        f"'validation_fraction' parameter of Regressor {FLOAT} (0.0, 1.0)",
+        [0, 0.0, -0.1, 1.0, NAN, None, "a"],
+    ),
+    "validation_interval": (
+        f"'validation_interval' parameter of Regressor {INT} [1, inf)",
+        [0, -1, 1.5, None, "2", True],
+    ),
+    "n_iter_no_change": (
+        f"'n_iter_no_change' parameter of Regressor {INT} [1, inf) or inf",
+        [0, -1, 1.5, None, "2", True, NAN, -INF],
+    ),
+    "tol": (f"'tol' parameter of Regressor {FLOAT} [0.0, inf)", [-1e-9, NAN, INF, None, "1"]),
+    "monitor": (
+        "'monitor' parameter of Regressor must be a scorer or a name of "
+        "sklearn.metrics.get_scorer_names() or 'loss'",
+        ["r3", "Loss", None, 3, np.ones(2)],
+    ),
+    "metrics": (
+        "'metrics' parameter of Regressor must be a scorer or a name of "
+        "sklearn.metrics.get_scorer_names(). Got",
+        ["r3", ["loss", "r2"], 3, [None], np.ones(2)],
     ),
     "model": ("model must be a callable", [3, "mlp", ctrain.models.MLP, (1,), np.ones(2)]),
     "dtype": (
@@ -107,7 +134,8 @@ def test_parameter(name, value, no_work):
     reg = Regressor(**{name: value})  # refused in fit, as scikit-learn asks
     with pytest.raises((ValueError, TypeError), match=re.escape(PARAMETERS[name][0])) as info:
         reg.fit(X, Y)
-    shown = value[0] if name == "activation" and isinstance(value, list) else value
+    one_of_them = name in {"activation", "metrics"} and isinstance(value, list)
+    shown = value[0] if one_of_them else value
     assert any(repr(v) in str(info.value) for v in (shown, getattr(value, "__name__", shown)))
 
 
@@ -154,6 +182,8 @@ def test_parameter_of_a_plug(plug, message, value, no_work):
         ("optimizer", "LBFGS", "lbfgs"),
         ("schedule", "constnat", "constant"),
         ("dtype", "float23", "float32"),
+        ("monitor", "neg_mean_squared_eror", "neg_mean_squared_error"),
+        ("metrics", "r_2", "r2"),
     ],
 )
 def test_did_you_mean(name, value, meant, no_work):
@@ -293,7 +323,10 @@ COMBINATIONS = [
     ({"optimizer": "lbfgs", "l1": 0.1}, r"needs a smooth objective; l1 must be 0"),
     ({"optimizer": "lbfgs", "dropout": 0.1}, r"deterministic objective; dropout must be 0"),
     ({"activation": ("relu", "tanh")}, r"one name or one for each of the 1 hidden layers"),
-    ({"validation_fraction": 0.99}, r"validation_fraction=0.99 of n_samples=12 leaves no row"),
+    (
+        {"early_stopping": True, "validation_fraction": 0.99},
+        r"validation_fraction=0.99 of n_samples=12 leaves no row to train on",
+    ),
 ]
 
 

@@ -268,7 +268,7 @@ from ctrain._core.source import Arrays
 from ctrain._core.step import run_steps
 from ctrain.models import MLP
 from ctrain.network import Network
-from ctrain.training import Progress
+from ctrain.training import State
 
 counted = ctypes.CDLL(None).counted
 counted.restype = ctypes.c_long
@@ -282,7 +282,7 @@ def trainer(width, batch, threads, **limits):
     )
     program = network.trainer(batch, threads, **limits)
     optimizer = Optimizer(optimizers.AdamW(), network.dtype, network.parameters.arena.size)
-    progress = Progress()
+    state = State(seed=0)
 
     def steps(n):
         index = np.arange(n * batch) % 640
@@ -290,7 +290,7 @@ def trainer(width, batch, threads, **limits):
         rates, losses_, weights, norms = np.full((4, n), 1e-3)
         before = counted()
         done, status = run_steps(
-            program, source, index, bounds, rates, optimizer, progress, clip_norm=1.0,
+            program, source, index, bounds, rates, optimizer, state, clip_norm=1.0,
             alpha=1e-3, loss_sums=losses_, weight_sums=weights, norms=norms,
         )
         after = counted()

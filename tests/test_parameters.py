@@ -7,10 +7,7 @@ import logging
 
 import numpy as np
 import pytest
-import sklearn
 from sklearn.linear_model import Ridge
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from small import problem, same_bits, small
 
 from ctrain import Regressor, training
@@ -19,6 +16,12 @@ from ctrain.models import MLP
 from ctrain.optimizers import LBFGS, SGD
 
 # ----------------------------------------------------------------- what each parameter does
+
+
+def fewest_epochs(regressor, X, y):
+    """A scorer for which the first epoch is the best."""
+    return -len(regressor.history_["epoch"])
+
 
 EFFECTS = {
     "hidden_layer_sizes": (8, (8, 4)),
@@ -36,13 +39,24 @@ EFFECTS = {
     "accumulate_steps": (1, 2),
     "max_iter": (3, 4),
     "max_steps": (None, 5),
+    "max_time": (None, 1e-9),
     "shuffle": (True, False),
-    "validation_fraction": (0.0, 0.25),
+    "early_stopping": (False, True),
+    "validation_fraction": (0.2, 0.5),
+    "validation_interval": (1, 2),
+    "n_iter_no_change": (1, 2),
+    "tol": (0.0, 1e6),
+    "monitor": ("loss", fewest_epochs),
     "model": (None, MLP((8,), "tanh")),
     "dtype": ("float64", "float32"),
     "random_state": (0, 1),
 }
-NO_EFFECT_ON_THE_RESULT = {"n_jobs", "verbose", "warm_start"}  # each has a test of its own
+# each has a test of its own
+NO_EFFECT_ON_THE_RESULT = {"n_jobs", "verbose", "warm_start", "metrics"}
+CLIPPING = {"optimizer": SGD()}  # Adam's steps do not depend on the gradient's scale
+STOPPING = {"early_stopping": True, "max_iter": 6, "n_iter_no_change": 1, "tol": 1e6}
+BASE = {"clip_norm": CLIPPING, "clip_value": CLIPPING, "validation_fraction": STOPPING}
+BASE |= dict.fromkeys(("validation_interval", "n_iter_no_change", "tol", "monitor"), STOPPING)
 
 
 def test_every_parameter_is_tested():
@@ -53,7 +67,7 @@ def test_every_parameter_is_tested():
 @pytest.mark.parametrize("name", EFFECTS)
 def test_parameter_has_an_effect(name):
     X, y = problem()
-    base = {"optimizer": SGD()} if name in {"clip_norm", "clip_value"} else {}
+    base = BASE.get(name, {})
     one, other = (small(**{**base, name: value}).fit(X, y).predict(X) for value in EFFECTS[name])
     assert not np.array_equal(one, other)
 
@@ -135,10 +149,8 @@ def test_accumulation_is_a_larger_batch():
 def test_losses_and_norms_of_each_step_are_kept():
     X, y = problem(60)
     fitted = small(optimizer="sgd").fit(X, y)
-    kept = fitted._progress
-    losses, norms, rates = map(
-        np.concatenate, (kept.step_losses, kept.step_norms, kept.learning_rates)
-    )
+    steps = fitted.history_.steps
+    losses, norms, rates = (steps[k] for k in ("loss", "gradient_norm", "learning_rate"))
     assert len(losses) == len(norms) == len(rates) == fitted.t_ == 12
     assert losses.min() > 0.0 and norms.min() > 0.0
     rows = [16, 16, 16, 12]
@@ -192,17 +204,18 @@ def orders(monkeypatch):
     return seen
 
 
-@pytest.mark.parametrize("fraction", [0.0, 0.25])
-def test_shuffle_draws_a_new_order_of_the_same_rows_each_epoch(fraction, orders):
+@pytest.mark.parametrize("held_out", [False, True])
+def test_shuffle_draws_a_new_order_of_the_same_rows_each_epoch(held_out, orders):
     X, y = problem(20)
-    small(max_iter=4, validation_fraction=fraction).fit(X, y)
+    settings = {"max_iter": 4, "early_stopping": held_out, "validation_fraction": 0.25}
+    small(**settings).fit(X, y)
     rows = np.unique(orders[0])
-    assert len(rows) == 20 * (1 - fraction)
-    assert np.array_equal(rows, np.arange(len(rows))) == (fraction == 0.0)
+    assert len(rows) == (15 if held_out else 20)
+    assert np.array_equal(rows, np.arange(len(rows))) == (not held_out)
     assert all(np.array_equal(np.sort(order), rows) for order in orders)
     assert len({order.tobytes() for order in orders}) == 4
     orders.clear()
-    small(max_iter=4, validation_fraction=fraction, shuffle=False).fit(X, y)
+    small(**settings, shuffle=False).fit(X, y)
     assert all(np.array_equal(order, np.arange(len(rows))) for order in orders)
 
 
@@ -229,7 +242,7 @@ def test_precision_follows_the_data():
 def test_verbose_reports_through_logging(caplog, capsys):
     X, y = problem()
     with caplog.at_level(logging.INFO, logger="ctrain"):
-        small(verbose=2, max_iter=5, validation_fraction=0.2).fit(X, y)
+        small(verbose=2, max_iter=5, early_stopping=True).fit(X, y)
     lines = [record.getMessage() for record in caplog.records]
     assert [line.split(":")[0] for line in lines] == ["epoch 2", "epoch 4", "epoch 5"]
     assert all(", validation loss " in line for line in lines)
@@ -251,59 +264,6 @@ def test_verbose_shows_lines_where_logging_is_not_set_up(capsys, monkeypatch):
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 3 and err.startswith("epoch 1: loss ")
     assert logging.getLogger("ctrain").handlers == []
-
-
-# ------------------------------------------------------------------------------ validation
-
-
-@pytest.mark.parametrize("loss", ["squared_error", "absolute_error"])
-def test_validation_loss_is_that_of_the_held_out_rows(loss):
-    X, y = problem(50)
-    settings = {"loss": loss, "dropout": 0.3}
-    split = small(**settings, shuffle=False, validation_fraction=0.2).fit(X, y)
-    given = small(**settings, shuffle=False).fit(X[:40], y[:40], X_val=X[40:], y_val=y[40:])
-    assert same_bits(split.predict(X), given.predict(X))
-    error = np.abs(split.predict(X[40:]) - y[40:])
-    expected = np.mean(error if loss == "absolute_error" else error**2)
-    for fitted in (split, given):
-        assert len(fitted.validation_loss_curve_) == 3
-        assert fitted.validation_loss_curve_[-1] == pytest.approx(expected, rel=1e-12)
-
-
-def test_validation_rows_change_nothing_else():
-    X, y = problem(50)
-    plain = small().fit(X, y)
-    watched = small().fit(X, y, X_val=X[:5], y_val=y[:5])
-    both = small(validation_fraction=0.5).fit(X, y, X_val=X[:5], y_val=y[:5])
-    assert plain.validation_loss_curve_ is None
-    for fitted in (watched, both):
-        assert same_bits(plain.predict(X), fitted.predict(X))
-
-
-def test_validation_split_is_random_and_seeded(orders):
-    X, y = problem(50)
-    for seed in (0, 0, 1):
-        small(validation_fraction=0.2, random_state=seed, max_iter=1).fit(X, y)
-    one, again, other = map(np.unique, orders)
-    assert np.array_equal(one, again) and not np.array_equal(one, other)
-
-
-def test_validation_is_weighted_by_sample_weight():
-    X, y = problem(50)
-    weight = np.random.default_rng(0).integers(0, 3, 50).astype(float)
-    fitted = small(shuffle=False, validation_fraction=0.2).fit(X, y, weight)
-    expected = np.average((fitted.predict(X[40:]) - y[40:]) ** 2, weights=weight[40:])
-    assert fitted.validation_loss_curve_[-1] == pytest.approx(expected, rel=1e-12)
-
-
-def test_validation_data_pass_through_a_pipeline():
-    X, y = problem(50)
-    with sklearn.config_context(enable_metadata_routing=True):
-        step = small().set_fit_request(X_val=True, y_val=True)
-        pipe = make_pipeline(StandardScaler(), step, transform_input=["X_val"])
-        pipe.fit(X, y, X_val=X[:9], y_val=y[:9])
-    expected = np.mean((pipe.predict(X[:9]) - y[:9]) ** 2)
-    assert pipe[-1].validation_loss_curve_[-1] == pytest.approx(expected, rel=1e-12)
 
 
 # -------------------------------------------------------------------------- sample weights

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_array_equal
+from series import memory_map, read_only, unaligned
 
 import ctrain
 from ctrain._core import dispatch
@@ -42,23 +43,6 @@ def canonical(x):
     return x.toarray() if sp.issparse(x) else np.asarray(x)
 
 
-def memory_map(x, tmp_path):
-    np.save(tmp_path / "x.npy", x)
-    return np.load(tmp_path / "x.npy", mmap_mode="r")
-
-
-def read_only(x, _):
-    x.flags.writeable = False
-    return x
-
-
-def unaligned(x, _):
-    raw = np.zeros(x.nbytes + 1, np.uint8)
-    shifted = raw[1:].view(x.dtype).reshape(x.shape)
-    shifted[...] = x
-    return shifted
-
-
 def csr(x, index_dtype):
     matrix = sp.csr_array(np.where(np.abs(x) < 0.6, 0, x))
     matrix.indices, matrix.indptr = (a.astype(index_dtype) for a in (matrix.indices, matrix.indptr))
@@ -77,7 +61,7 @@ LAYOUTS = {
     "columns of a wider array": lambda x, _: np.pad(x, ((0, 0), (3, 2)))[:, 3:-2],
     "one row again and again": lambda x, _: np.broadcast_to(x[0], x.shape),
     "one column again and again": lambda x, _: np.broadcast_to(x[:, :1], x.shape),
-    "memory map": memory_map,
+    "memory map": lambda x, folder: memory_map(x, folder / "x.npy"),
     "read only": read_only,
     "unaligned": unaligned,
     "CSR, 32-bit indices": lambda x, _: csr(x, np.int32),

@@ -18,7 +18,7 @@ from ctrain._core.optim import Optimizer
 from ctrain._core.plan import compile_plan
 from ctrain._core.program import Program
 from ctrain._core.source import Arrays
-from ctrain._core.step import Status, accumulate, predict, run_steps
+from ctrain._core.step import Status, accumulate, predict, run_steps, update
 from ctrain.optimizers import SGD, AdamW
 
 # --- steps against NumPy ------------------------------------------------------------------------
@@ -174,6 +174,47 @@ def test_steps_are_the_same_in_one_call_or_in_many(network):
     assert_array_equal(arenas[0], arenas[1])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_row_of_weight_zero_may_overflow(dtype):
+    """Its loss and its derivatives are infinite, and 0 * infinity would be NaN."""
+
+    def network(tape):
+        x, y = tape.input((24,), name="x"), tape.input((3,), name="y")
+        z = tape.matmul(x, tape.parameter((24, 5), name="v", init="normal"))
+        w, b = tape.parameter((5, 3), name="w"), tape.parameter((3,), name="b")
+        return tape.squared_error(tape.matmul(tape.exp(z), w, b), y)
+
+    fields = {k: v.astype(dtype) for k, v in {**LINE, "weight": np.ones(N)}.items()}
+    fields["weight"][[0, 5, 77]] = 0.0
+    gradients, sums = [], []
+    for scale in (1.0, np.finfo(dtype).max ** 0.75):
+        fields["x"][[0, 5, 77]] *= scale
+        tape, program = program_of(network, 128, 2, dtype)
+        sums.append(accumulate(program, Arrays(**fields), 128, backward=True))
+        gradients.append(program.gradients.copy())
+        largest = (fields["x"] @ tape.parameters["v"].value).max(1)
+    assert (largest[[0, 5, 77]] > np.log(np.finfo(dtype).max)).all()
+    assert np.isfinite(gradients[0]).all()
+    assert_array_equal(gradients[0], gradients[1])
+    assert sums[0] == sums[1]
+
+
+def test_the_update_alone_is_the_end_of_a_step():
+    arenas = []
+    for whole in (True, False):
+        tape, program = program_of(everything)
+        optimizer = Optimizer(AdamW(), "float64", tape.parameters.arena.size)
+        fields = {k: DATA[k] for k in (*tape.inputs, "weight")}
+        for _ in range(2):
+            if whole:
+                steps_of(program, fields, np.arange(64), [0, 64], optimizer=optimizer)
+            else:
+                _, total = accumulate(program, Arrays(**fields), 64, backward=True)
+                update(program, optimizer, 0.1, 1 / total)
+        arenas.append(tape.parameters.arena.copy())
+    assert_array_equal(*arenas)
+
+
 @pytest.mark.parametrize("network", [everything, two_stages])
 def test_norms_and_sums_are_those_of_the_gradient(network):
     """The norm is that of all parameters, also of those that only functions of them reach."""
@@ -292,8 +333,8 @@ BAD_CALLS = [
         r"input 'y' has row shape \(3,\); the source has \(24,\)",
     ),
     (lambda p: accumulate(p, Arrays(**LINE), 501), r"n_rows must be in \[1, 500\]; got 501"),
-    (lambda p: accumulate(p, Arrays(**LINE), index=[]), r"index must hold rows in \[0, 500\)"),
-    (lambda p: accumulate(p, Arrays(**LINE), index=[500]), r"index must hold rows in \[0, 500\)"),
+    (lambda p: accumulate(p, Arrays(**LINE), index=[]), "index must hold at least one row"),
+    (lambda p: accumulate(p, Arrays(**LINE), index=[500]), "index 500 is out of range for 500"),
 ]
 
 

@@ -15,9 +15,22 @@ KERNELS = SOURCE / "ctrain" / "_core" / "kernels"
 # Lowest first. A module imports from its own level and from those before it.
 LEVELS = (
     {"_core", "initializers"},  # a parameter is filled when it is recorded
-    {"losses", "optimizers", "schedules", "distributions", "metrics", "data", "validation"},
+    {"losses", "optimizers", "schedules", "distributions", "metrics", "data", "validation", "labels"},
     {"models"},
-    {"network", "history", "stopping", "archive", "callbacks", "checkpoint", "training", "intervals"},
+    {
+        "network",
+        "curves",
+        "history",
+        "stopping",
+        "held_out",
+        "members",
+        "storage",
+        "archive",
+        "callbacks",
+        "checkpoint",
+        "training",
+        "intervals",
+    },
     {"estimator", "regressor", "classifier", "forecaster"},
     {"gradcheck", "display", "config", "__main__"},
     {"__init__"},

@@ -14,7 +14,7 @@ from ctrain._core.optim import Optimizer
 from ctrain._core.plan import compile_plan
 from ctrain._core.program import Program, Workspace
 from ctrain._core.source import Arrays
-from ctrain._core.step import accumulate, read, run_steps
+from ctrain._core.step import accumulate, read, run_steps, update
 from ctrain.models import MLP
 from ctrain.network import Network
 
@@ -90,8 +90,8 @@ def layer(threads: int, op: str, rows: int, width: int):
     return lambda: accumulate(program, source, backward=True), 1, {}
 
 
-def adamw(threads: int, n: int, update: bool):
-    """A step of one row over n weights in one matrix; without `update`, what comes before it."""
+def adamw(threads: int, n: int):
+    """The update phase of n weights in one matrix."""
     n_in = 2500
     tape = Tape("float32")
     x = tape.input((n_in,), name="x")
@@ -99,19 +99,9 @@ def adamw(threads: int, n: int, update: bool):
     loss = tape.mean(tape.square(tape.matmul(x, w)))
     program = Program(compile_plan(tape, 1, loss=loss, backward=True), threads)
     source = Arrays(x=np.random.default_rng(0).normal(size=(1, n_in)).astype(np.float32))
-    if not update:
-        return lambda: accumulate(program, source, backward=True), 1, {}
+    accumulate(program, source, backward=True)
     optimizer = Optimizer(_adamw(), "float32", tape.parameters.arena.size)
-    index, bounds, rates = np.zeros(1, np.int64), np.arange(2), np.full(1, problem.LEARNING_RATE)
-    sums, progress = np.zeros((3, 1)), training.Progress()
-
-    def call():
-        run_steps(
-            program, source, index, bounds, rates, optimizer, progress,
-            loss_sums=sums[0], weight_sums=sums[1], norms=sums[2],
-        )  # fmt: skip
-
-    return call, 1, {}
+    return lambda: update(program, optimizer, problem.LEARNING_RATE), 1, {}
 
 
 def predict(threads: int, layers: list[int], rows: int, calls: int):

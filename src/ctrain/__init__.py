@@ -1,18 +1,25 @@
 """Neural-network training on CPUs at the speed of the machine, behind the scikit-learn API."""
 
-from . import initializers, losses, models, optimizers, schedules
+from . import callbacks, initializers, losses, models, optimizers, schedules
 from ._core.tape import Tape
+from .classifier import Classifier
+from .checkpoint import CheckpointError
 from .config import show_config
+from .estimator import load
 from .gradcheck import check_gradients
 from .regressor import Regressor
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CheckpointError",
+    "Classifier",
     "Regressor",
     "Tape",
+    "callbacks",
     "check_gradients",
     "initializers",
+    "load",
     "losses",
     "models",
     "optimizers",

@@ -280,14 +280,16 @@ class Poisson(Loss):
 class LogLoss(Loss):
     """Cross-entropy of logits: ``-t * log(s) - (1 - t) * log(1 - s)``, s the sigmoid of the logit.
 
-    Of a regressor, whose targets are probabilities, one logit each; ``predict`` answers s. A
-    target of 0 or 1 is like any other. ``tape.log_loss`` also takes several classes, by index or
-    by probability. As PyTorch's ``BCEWithLogitsLoss``.
+    Of a regressor, whose targets are probabilities, one logit each, ``predict`` answers s. Of a
+    classifier with K > 2 classes: ``-sum_c t_c * log(softmax(z)_c)`` over K logits z, t_c being 1
+    for the row's class. A target of 0 is like any other. As PyTorch's ``BCEWithLogitsLoss`` and
+    ``CrossEntropyLoss``.
 
     Parameters
     ----------
     label_smoothing : float, default=0.0
-        In [0, 1]: the share of the target spread evenly over the classes.
+        In [0, 1]: the share s of the target spread evenly over the K classes (two for one logit),
+        ``(1 - s) * t_c + s / K``.
 
     References
     ----------
@@ -302,6 +304,11 @@ class LogLoss(Loss):
     >>> reg = Regressor((), loss="log_loss", optimizer="lbfgs")
     >>> reg.fit(X, [0, 0, 1, 1, 1]).predict(X[:1]).round(2)
     array([0.6])
+    >>> from ctrain import Classifier
+    >>> from ctrain.losses import LogLoss
+    >>> clf = Classifier((), loss=LogLoss(label_smoothing=0.1), optimizer="lbfgs")
+    >>> clf.fit(X, list("aabbc")).predict_proba(X[:1]).round(2)  # 0.9 * share + 0.1 / 3
+    array([[0.39, 0.39, 0.21]])
     """
 
     def __init__(self, label_smoothing: float = 0.0) -> None:

@@ -7,6 +7,7 @@ from math import prod
 import numpy as np
 
 from ._core import random
+from ._core.listing import recorded
 from ._core.parameters import Parameters
 from ._core.plan import SLAB_BYTES, compile_plan
 from ._core.program import Program
@@ -81,13 +82,36 @@ class Network:
         outputs["prediction"] = loss.link(tape, raw)
         return tape, cost, outputs
 
+    @classmethod
+    def restored(
+        cls, entries: list, constants: list, outputs: dict[str, int], parameters: Parameters,
+        n_targets: int, seed: int,
+    ) -> Network:  # fmt: skip
+        """Make a network that can predict, from the list of its inference tape.
+
+        It has no training tape; one that is recorded anew may continue from it.
+        """
+        network = cls.__new__(cls)
+        network.n_targets, network.dtype, network.seed = n_targets, parameters.dtype, seed
+        network.parameters = parameters
+        network.training = network._training_loss = network._inference_loss = None
+        network.inference = recorded(entries, constants, parameters, seed)
+        network.outputs = {name: network.inference.tensors[k] for name, k in outputs.items()}
+        network._programs = {}
+        return network
+
     def continue_from(self, other: Network) -> None:
         """Take the weights of another network, which must have the same parameters."""
-        mine, theirs = ({p.name: p.shape for p in n.parameters} for n in (self, other))
+        if other.dtype != self.dtype:
+            raise ValueError(
+                f"warm_start: the fitted network computes in {other.dtype}, these data ask for "
+                f"{self.dtype}; set dtype, or warm_start=False"
+            )
+        mine, theirs = ([(p.name, p.shape) for p in n.parameters] for n in (self, other))
         if mine != theirs:
             raise ValueError(
-                f"warm_start: the fitted network has the parameters {theirs}, this one {mine}; "
-                "change the data or the model back, or set warm_start=False"
+                f"warm_start: the fitted network has the parameters {dict(theirs)}, this one "
+                f"{dict(mine)}; change the data or the model back, or set warm_start=False"
             )
         for p in other.parameters:
             self.parameters.assign(p.name, p.value)

@@ -1,39 +1,21 @@
-"""The regressor: stores parameters, validates data, calls ``training.fit``."""
+"""The regressor: its parameters, and targets that are numbers."""
 
 from __future__ import annotations
 
-import copy
-import time
 import warnings
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import RegressorMixin
 from sklearn.exceptions import DataConversionWarning
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.metaestimators import available_if
 
-from . import losses, optimizers, schedules, training
-from ._core import random
-from ._core.parallel import effective_n_threads
-from ._core.source import Arrays
-from .models import MLP
-from .network import Network, NotFiniteError
-from .validation import (
-    FLOATS,
-    answers_unknown_names,
-    check_bool,
-    check_choice,
-    check_features,
-    check_finite,
-    check_float,
-    check_int,
-    check_numbers,
-    check_weights,
-    draw_seed,
-    unknown_parameter,
-)
+from . import losses
+from .callbacks.protocol import with_callbacks
+from .estimator import Estimator, takes_steps
+from .validation import answers_unknown_names, check_finite, check_numbers
 
 
-class Regressor(RegressorMixin, BaseEstimator):
+class Regressor(RegressorMixin, Estimator):
     """Neural-network regression at the speed of the machine.
 
     A multi-layer perceptron, or any network written with the operations of :class:`ctrain.Tape`,
@@ -55,8 +37,9 @@ class Regressor(RegressorMixin, BaseEstimator):
         batches, shuffling, clipping, dropout or `l1`.
     learning_rate_init : float, default=1e-3
         What the schedule scales.
-    schedule : str, object or callable, default="constant"
-        ``"constant"``, or ``schedule(step) -> learning rate`` with steps counted from 0.
+    schedule : str, object or callable, default="warmup_cosine"
+        A name or object of :mod:`ctrain.schedules`, or ``schedule(step) -> learning rate`` with
+        steps counted from 0.
     alpha : float, default=0.0
         L2 penalty ``alpha / 2 * sum(w ** 2)`` on weights, not on biases; applied after clipping.
     l1 : float, default=0.0
@@ -76,11 +59,30 @@ class Regressor(RegressorMixin, BaseEstimator):
         Passes over the data (epochs).
     max_steps : int or None, default=None
         Number of optimizer steps; wins over `max_iter`.
+    max_time : float or None, default=None
+        Seconds after which the training ends with the next step; the epoch that it cuts short
+        counts as one.
     shuffle : bool, default=True
         Whether rows are drawn in a new order in each epoch.
-    validation_fraction : float, default=0.0
-        Share of the training rows in [0, 1) that is held out for `validation_loss_curve_`: a
-        random one, or the last rows with ``shuffle=False``. Not used where `X_val` is given.
+    early_stopping : bool or "auto", default="auto"
+        Whether to end when `monitor` has not improved for `n_iter_no_change` epochs, and to keep
+        the weights of the best epoch; "auto": from 1,000 rows. The rows to validate on are `X_val`,
+        or are held out.
+    validation_fraction : float, default=0.2
+        Share of the rows in (0, 1) that early stopping holds out: a random one, or the last rows
+        with ``shuffle=False``. Not used where `X_val` is given.
+    validation_interval : int, default=1
+        Epochs from one validation to the next.
+    n_iter_no_change : int or inf, default=10
+        Validations without improvement after which early stopping ends the training.
+    tol : float, default=1e-4
+        What counts as an improvement, in units of `monitor`. The best epoch is the best one by any
+        margin.
+    monitor : str or callable, default="loss"
+        What early stopping looks at on the validation rows: the loss, or the name of a scorer of
+        scikit-learn, or a scorer.
+    metrics : list of str or callable, default=None
+        Further scorers that `history_` records on training and validation rows.
     model : callable or object, default=None
         ``model(tape, x)`` or an object with ``record(tape, inputs, shape)``; replaces
         `hidden_layer_sizes`, `activation` and `dropout`.
@@ -147,6 +149,8 @@ class Regressor(RegressorMixin, BaseEstimator):
     True
     """
 
+    _learned = (*Estimator._learned, "_squeeze")
+
     @answers_unknown_names
     def __init__(
         self,
@@ -156,7 +160,7 @@ class Regressor(RegressorMixin, BaseEstimator):
         loss="squared_error",
         optimizer="adamw",
         learning_rate_init=1e-3,
-        schedule="constant",
+        schedule="warmup_cosine",
         alpha=0.0,
         l1=0.0,
         dropout=0.0,
@@ -166,8 +170,15 @@ class Regressor(RegressorMixin, BaseEstimator):
         accumulate_steps=1,
         max_iter=100,
         max_steps=None,
+        max_time=None,
         shuffle=True,
-        validation_fraction=0.0,
+        early_stopping="auto",
+        validation_fraction=0.2,
+        validation_interval=1,
+        n_iter_no_change=10,
+        tol=1e-4,
+        monitor="loss",
+        metrics=None,
         model=None,
         dtype="auto",
         n_jobs=None,
@@ -190,8 +201,15 @@ class Regressor(RegressorMixin, BaseEstimator):
         self.accumulate_steps = accumulate_steps
         self.max_iter = max_iter
         self.max_steps = max_steps
+        self.max_time = max_time
         self.shuffle = shuffle
+        self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
+        self.validation_interval = validation_interval
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.monitor = monitor
+        self.metrics = metrics
         self.model = model
         self.dtype = dtype
         self.n_jobs = n_jobs
@@ -199,9 +217,11 @@ class Regressor(RegressorMixin, BaseEstimator):
         self.warm_start = warm_start
         self.verbose = verbose
 
-    # ------------------------------------------------------------------- fitting
-
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None):
+    @with_callbacks
+    def fit(
+        self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None,
+        resume=None,
+    ):  # fmt: skip
         """Train the network.
 
         Parameters
@@ -211,8 +231,12 @@ class Regressor(RegressorMixin, BaseEstimator):
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
         sample_weight : array-like of shape (n_samples,), default=None
             Not negative; a weight of 2 counts like a row that is there twice.
-        X_val, y_val : array-like, default=None
-            Validation rows, instead of `validation_fraction`.
+        X_val, y_val, sample_weight_val : array-like, default=None
+            Validation rows and their weights, instead of `validation_fraction`. `X_val` passes a
+            pipeline's steps with ``Pipeline(..., transform_input=["X_val"])``.
+        resume : str or path-like, default=None
+            Checkpoint of an interrupted fit of these data with these parameters; the result is
+            that of the whole fit, bit by bit.
 
         Returns
         -------
@@ -226,36 +250,39 @@ class Regressor(RegressorMixin, BaseEstimator):
             argument, rule, value, row and column. During the fit: if loss or gradient stop being
             finite; the weights are those before that step.
         """
-        started = time.perf_counter()
-        self._check_parameters()
-        loss = losses.resolve(self.loss)
-        seed = draw_seed(self, "random_state")
-        draft = copy.copy(self)  # takes the columns of data that may yet be refused
-        features = check_features(draft, X, reset=True)
-        n, width = features.shape
-        dtype = np.dtype(features.dtype if self.dtype == "auto" else self.dtype)
-        check_finite(self, features, "X", dtype)
-        targets, squeeze = self._check_targets(y, "y", n, dtype, loss)
-        weights = check_weights(self, sample_weight, n, dtype)
-        source = _source(features, targets, weights)
-        if X_val is None and y_val is None:
-            rows, validation = self._split(source, weights, seed)
-        else:
-            held_out = self._held_out(draft, X_val, y_val, targets.shape[1], dtype, loss)
-            rows, validation = None, (held_out, None)
-        settings = self._settings(n if rows is None else len(rows), seed)
-        network, progress = self._record(width, targets.shape[1], dtype, loss, seed)
-        training.check(network, settings)
+        return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val, resume)
 
-        validate_data(self, X, skip_check_array=True)
-        self._network, self._progress, self._squeeze = network, progress, squeeze
-        self._plain_width = None if hasattr(self, "feature_names_in_") else width
-        try:
-            training.fit(network, source, rows, settings, progress, validation)
-        finally:
-            self._describe()
-            self.fit_time_ = time.perf_counter() - started
-        return self
+    @available_if(takes_steps)
+    @with_callbacks
+    def partial_fit(self, X, y, sample_weight=None):
+        """Train for one epoch on these rows, with the optimizer's state so far.
+
+        Parameters
+        ----------
+        X : {array-like, CSR matrix} of shape (n_samples, n_features)
+            As many features as the first time.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            As many targets as the first time.
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        Regressor
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`fit`; if features or targets are other ones.
+        AttributeError
+            With ``early_stopping=True``, because nothing is held out, and with lbfgs.
+
+        Notes
+        -----
+        A schedule goes on from call to call; one that is given no length
+        stays at `learning_rate_init`.
+        """
+        return self._partial_fit(X, y, sample_weight)
 
     def predict(self, X):
         """Predict targets.
@@ -276,21 +303,7 @@ class Regressor(RegressorMixin, BaseEstimator):
         ValueError
             If X has another number of columns or a value that is not finite; names row and column.
         """
-        if not (
-            type(X) is np.ndarray
-            and X.ndim == 2
-            and X.shape[1] == getattr(self, "_plain_width", None)
-            and X.dtype in FLOATS
-            and len(X)
-        ):
-            check_is_fitted(self)
-            X = check_features(self, X)
-        network = self._network
-        try:
-            out = network.predict(Arrays(x=X), effective_n_threads(self.n_jobs))
-        except NotFiniteError:
-            check_finite(self, X, "X", network.dtype)
-            raise
+        out = self._output(X)
         return out.reshape(out.shape[0], *out.shape[2:]) if self._squeeze else out
 
     def score(self, X, y, sample_weight=None):
@@ -315,60 +328,12 @@ class Regressor(RegressorMixin, BaseEstimator):
             )
         return super().score(X, y, sample_weight)
 
-    @property
-    def coefs_(self):
-        """Weights ``(n_in, n_out)`` of each layer, not copied; None for a user's model."""
-        return self._layers("weight")
+    # ------------------------------------------------------------------- targets
 
-    @property
-    def intercepts_(self):
-        """Biases of each layer, not copied; None for a user's model."""
-        return self._layers("bias")
+    def _loss(self):
+        return losses.resolve(self.loss)
 
-    # ------------------------------------------------------------------- details
-
-    def _layers(self, what):
-        check_is_fitted(self)
-        if self.n_layers_ is None:
-            return None
-        weights = self._network.parameters
-        return [weights[f"layer_{k}.{what}"].value for k in range(self.n_layers_ - 1)]
-
-    def _check_parameters(self) -> None:
-        check_float(self, "learning_rate_init", 0.0, closed=False)
-        check_float(self, "alpha", 0.0)
-        check_float(self, "l1", 0.0)
-        check_float(self, "dropout", 0.0, high=1.0)
-        check_float(self, "clip_norm", 0.0, closed=False, also=None)
-        check_float(self, "clip_value", 0.0, closed=False, also=None)
-        check_int(self, "batch_size", 1, also="auto")
-        check_int(self, "accumulate_steps", 1)
-        check_int(self, "max_iter", 1)
-        check_int(self, "max_steps", 1, also=None)
-        check_bool(self, "shuffle")
-        check_float(self, "validation_fraction", 0.0, high=1.0)
-        check_choice(self, "dtype", ("auto", "float32", "float64"))
-        effective_n_threads(self.n_jobs)
-        check_bool(self, "warm_start")
-        check_int(self, "verbose", 0)
-        losses.resolve(self.loss).validate()
-        optimizers.resolve(self.optimizer)
-        schedules.resolve(self.schedule)
-        if self.model is None:
-            self._mlp().layers()
-        elif isinstance(self.model, type) or not (
-            callable(self.model) or hasattr(self.model, "record")
-        ):
-            raise TypeError(
-                "model must be a callable model(tape, x) or an object with "
-                f"record(tape, inputs, shape); got {self.model!r}"
-            )
-
-    def _mlp(self) -> MLP:
-        return MLP(self.hidden_layer_sizes, self.activation, self.dropout)
-
-    def _check_targets(self, y, name, n_rows, dtype, loss):
-        """Targets as a finite float array (n_rows, n_targets), and whether one axis is enough."""
+    def _take_targets(self, y, n_rows, dtype, *, name="y", reset=False):
         if y is None:
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target "
@@ -385,122 +350,21 @@ class Regressor(RegressorMixin, BaseEstimator):
                 "A column-vector y was passed when a 1d array was expected. Please change the "
                 "shape of y to (n_samples,), for example using ravel().",
                 DataConversionWarning,
-                stacklevel=3,
+                stacklevel=6,
             )
         check_finite(self, y, name, dtype)
-        loss.check_target(y, name)
-        return (y.reshape(-1, 1), True) if y.ndim == 1 else (y, y.shape[1] == 1)
-
-    def _split(self, source, weights, seed):
-        """Rows to train on (None: all), and the source and rows to validate on or None."""
-        n = source.n_rows
-        n_held_out = int(np.ceil(self.validation_fraction * n))
-        if n_held_out == 0:
-            return None, None
-        if n_held_out >= n:
+        self._loss().check_target(y, name)
+        if reset:
+            self._squeeze = y.ndim == 1 or y.shape[1] == 1
+        y = y.reshape(-1, 1) if y.ndim == 1 else y
+        if not reset and name == "y" and y.shape[1] != self._network.n_targets:
             raise ValueError(
-                f"validation_fraction={self.validation_fraction} of n_samples={n} leaves no row to "
-                "train on; lower it or pass X_val and y_val"
+                f"y must have as many targets as in the first call, {self._network.n_targets}; got "
+                f"{y.shape[1]}"
             )
-        order = np.arange(n)
-        if self.shuffle:
-            order = random.permutation(random.key(seed, "validation"), n)
-        rows, held_out = np.sort(order[:-n_held_out]), np.sort(order[-n_held_out:])
-        for part, use in ((rows, "train"), (held_out, "validate")):
-            if weights is not None and not weights[part].any():
-                raise ValueError(
-                    f"validation_fraction={self.validation_fraction} leaves only rows of "
-                    f"sample_weight 0 to {use} on; drop those rows or pass X_val and y_val"
-                )
-        return rows, (source, held_out)
-
-    def _held_out(self, draft, X_val, y_val, n_targets, dtype, loss) -> Arrays:
-        """Validation rows that the caller chose."""
-        if X_val is None or y_val is None:
-            missing = "X_val" if X_val is None else "y_val"
-            raise ValueError(f"X_val and y_val go together; {missing} is missing")
-        X_val = check_features(draft, X_val, "X_val")
-        check_finite(self, X_val, "X_val", dtype)
-        y_val, _ = self._check_targets(y_val, "y_val", X_val.shape[0], dtype, loss)
-        if y_val.shape[1] != n_targets:
-            raise ValueError(
-                f"y_val must have as many targets as y, {n_targets}; got {y_val.shape[1]}"
-            )
-        return _source(X_val, y_val, None)
-
-    def _record(self, n_features, n_targets, dtype, loss, seed):
-        """Network to train and its progress; on a warm start with the weights so far."""
-        model = self._mlp() if self.model is None else self.model
-        network = Network(model, loss, {"x": (n_features,)}, n_targets, dtype, seed)
-        if not (self.warm_start and hasattr(self, "_network")):
-            return network, training.Progress()
-        if self._network.dtype != dtype:
-            raise ValueError(
-                f"warm_start: the fitted network computes in {self._network.dtype}, these data ask "
-                f"for {dtype}; set dtype, or warm_start=False"
-            )
-        network.continue_from(self._network)
-        return network, self._progress
-
-    def _settings(self, n_rows: int, seed: int) -> training.Settings:
-        batch_size = min(200, n_rows) if self.batch_size == "auto" else int(self.batch_size)
-        return training.Settings(
-            optimizer=optimizers.resolve(self.optimizer),
-            schedule=schedules.resolve(self.schedule),
-            learning_rate_init=float(self.learning_rate_init),
-            batch_size=batch_size,
-            accumulate_steps=int(self.accumulate_steps),
-            max_iter=int(self.max_iter),
-            max_steps=None if self.max_steps is None else int(self.max_steps),
-            shuffle=bool(self.shuffle),
-            alpha=float(self.alpha),
-            l1=float(self.l1),
-            clip_norm=self.clip_norm,
-            clip_value=self.clip_value,
-            seed=seed,
-            n_threads=effective_n_threads(self.n_jobs),
-            verbose=int(self.verbose),
-        )
-
-    def _describe(self) -> None:
-        """Fitted attributes, with MLPRegressor's names."""
-        network, progress = self._network, self._progress
-        self.n_layers_ = len(self._mlp().layers()) + 2 if self.model is None else None
-        self.n_outputs_ = network.n_targets
-        linked = network.outputs["prediction"].name.rpartition("_")[0]
-        self.out_activation_ = {"exp": "exp", "sigmoid": "logistic"}.get(linked, "identity")
-        self.loss_curve_ = list(progress.loss_curve)
-        self.validation_loss_curve_ = list(progress.validation_loss_curve) or None
-        self.lr_curve_ = [float(rates[-1]) for rates in progress.learning_rates] or None
-        self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else None
-        self.best_loss_ = min(self.loss_curve_) if self.loss_curve_ else None
-        self.n_iter_ = progress.epoch
-        self.t_ = progress.step
-
-    def set_params(self, **params):
-        """Set parameters; an unknown name is answered with what replaces it."""
-        valid = self.get_params(deep=False)
-        for name in params:
-            first, _, inner = name.partition("__")
-            if first not in valid:
-                raise ValueError(unknown_parameter(type(self).__name__, name, sorted(valid)))
-            owner = params.get(first, valid[first])
-            if inner and not hasattr(owner, "set_params"):
-                raise ValueError(
-                    f"{name} needs an object with parameters as {first}, such as "
-                    f"ctrain.optimizers.AdamW(); got {first}={owner!r}"
-                )
-        return super().set_params(**params)
+        return y
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
         tags.target_tags.multi_output = True
         return tags
-
-
-def _source(X, y, sample_weight) -> Arrays:
-    """Data as a source; nothing is copied."""
-    if sample_weight is None:
-        return Arrays(x=X, y=y)
-    return Arrays(x=X, y=y, weight=sample_weight)

@@ -1,4 +1,10 @@
-"""The one fit loop: epochs of shuffled batches, learning rates in, losses and norms out."""
+"""The one fit loop: shuffled batches and learning rates in, losses and weights out.
+
+a) A fit is a function of (network, data, settings, state). The state says where it stands, to the
+   step; continued from a copy of it, a fit takes the steps that it would have taken.
+b) Python runs once for each call of `run_steps`, an epoch or, where a clock has to be watched,
+   about a tenth of a second.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +12,13 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.optimize import minimize
+from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
 from . import schedules
@@ -19,19 +26,35 @@ from ._core import random
 from ._core.optim import Optimizer
 from ._core.source import Source
 from ._core.step import Status, accumulate, run_steps
+from .history import History
 from .network import Network
+from .stopping import Stopping
 
 logger = logging.getLogger("ctrain")
 
+
+class Pause(BaseException):
+    """Raised by a signal handler that found ``state.stepping`` true and set it to false.
+
+    The step that is under way is abandoned, who is due between steps is called, and the training
+    goes on with that step.
+    """
+
+
 #: rows whose gradients lbfgs adds in the network's precision; blocks are added in float64
 BLOCK = 1 << 13
+#: seconds between two looks at the clock, where somebody waits for it
+GLANCE = 0.1
+#: learning rates computed in one go
+RATES = 4096
 
 
 @dataclass
 class Settings:
     """What a fit is asked to do; the names are the estimator's.
 
-    ``batch_size`` is a number here, ``schedule`` and ``optimizer`` are objects.
+    ``batch_size`` is a number here, ``schedule`` and ``optimizer`` are objects; ``has_length`` is
+    False for a partial fit, whose schedule knows no end.
     """
 
     optimizer: object
@@ -41,40 +64,81 @@ class Settings:
     accumulate_steps: int
     max_iter: int
     max_steps: int | None
+    max_time: float | None
+    has_length: bool
     shuffle: bool
     alpha: float
     l1: float
     clip_norm: float | None
     clip_value: float | None
-    seed: int
+    monitor: str
+    stopping: Stopping | None
+    validation_interval: int
     n_threads: int
     verbose: int
 
 
 @dataclass
-class Progress:
-    """How far the training of one network has come.
+class State:
+    """Where the training of one network stands, next to its weights.
 
     Attributes
     ----------
+    seed : int
+        Of initialisation, shuffling, dropout and the validation split.
     step, epoch : int
-        Whole optimizer steps and passes over the data so far.
-    loss_curve, validation_loss_curve : list of float
-        One mean loss for each epoch.
-    step_losses, step_norms, learning_rates : list of ndarray
-        One piece for each epoch, one number for each step; lbfgs has no learning rate.
+        Whole optimizer steps and epochs so far.
+    epoch_step : int
+        Steps of the epoch that is under way.
+    first_step, first_epoch : int
+        Where the schedule counts from, and where this fit began.
+    partial : bool
+        Whether the last call was a partial fit.
+    history : History
     optimizer : Optimizer or None
         Slots of the last optimizer.
+    schedule : object
+        The fit's own copy, with what it remembers.
+    stopping : Stopping or None
+    best_weights : ndarray or None
+        Those of the best epoch.
+    data : dict of str to int
+        Sizes of what this fit is trained on, which a resumed one must find again.
+    stepping : bool
+        Whether the core is at work, so that a signal handler may raise `Pause`.
+    stopped_by : str or None
+        What ended the last fit: "max_iter", "max_steps", "max_time", "early_stopping", "callback",
+        "converged" (lbfgs); None if an error or an interrupt did.
     """
 
+    seed: int
     step: int = 0
     epoch: int = 0
-    loss_curve: list[float] = field(default_factory=list)
-    validation_loss_curve: list[float] = field(default_factory=list)
-    step_losses: list[np.ndarray] = field(default_factory=list)
-    step_norms: list[np.ndarray] = field(default_factory=list)
-    learning_rates: list[np.ndarray] = field(default_factory=list)
+    epoch_step: int = 0
+    first_step: int = 0
+    first_epoch: int = 0
+    partial: bool = False
+    history: History = field(default_factory=History)
     optimizer: Optimizer | None = None
+    schedule: object = None
+    stopping: Stopping | None = None
+    best_weights: np.ndarray | None = None
+    data: dict[str, int] = field(default_factory=dict)
+    stepping: bool = False
+    stopped_by: str | None = None
+
+    def begin(self, settings: Settings) -> None:
+        """Start a new fit from here: a new schedule, a new best epoch, the old slots."""
+        partial = not settings.has_length
+        self.first_epoch = self.epoch
+        if not (partial and self.partial):  # the schedule of partial fits goes on
+            self.first_step = self.step
+            declared = settings.schedule
+            self.schedule = clone(declared) if hasattr(declared, "get_params") else declared
+        self.partial = partial
+        self.epoch_step = 0
+        self.stopping = settings.stopping
+        self.best_weights = None
 
 
 def check(network: Network, settings: Settings) -> None:
@@ -92,10 +156,13 @@ def fit(
     source: Source,
     rows: np.ndarray | None,
     settings: Settings,
-    progress: Progress,
+    state: State,
+    *,
     validation: tuple[Source, np.ndarray | None] | None = None,
+    scores: Callable[[], dict[str, float]] | None = None,
+    tasks=None,
 ) -> None:
-    """Train a network in place.
+    """Train a network in place, from where its state stands to the end.
 
     Parameters
     ----------
@@ -104,70 +171,225 @@ def fit(
     rows : ndarray of int64 or None
         Rows of the source to train on; None for all.
     settings : Settings
-    progress : Progress
+    state : State
         Continued; holds the state of the last whole step also when an error or an interrupt ends
         the fit.
     validation : (Source, rows), default=None
-        Its loss is computed after each epoch; None for all rows.
+        Its loss is computed after each epoch that is due; rows None for all.
+    scores : callable, default=None
+        Further metrics by the name of their column, computed with it.
+    tasks : object, default=None
+        Told of epochs: ``begin_epoch()`` and ``end_epoch() -> whether to stop``; and, once the
+        clock has passed ``due()``, called ``between_steps(now)``.
 
     Raises
     ------
     ValueError
-        If the loss or its gradient stops being finite; the weights are those before that step.
+        If the loss or its gradient stops being finite, or no value of the monitor was finite. As
+        after an interrupt, the weights are the best ones so far with early stopping, else those of
+        the last whole step.
     """
+    way = _Steps if settings.optimizer.kernel is not None else _LBFGS
+    run = way(network, source, rows, settings, state, validation, scores, tasks)
     with _reporting(settings.verbose):
-        if settings.optimizer.kernel is None:
-            _fit_lbfgs(network, source, rows, settings, progress, validation)
+        try:
+            state.stopped_by = None
+            state.stopped_by = run.train()
+        finally:
+            if state.best_weights is not None:
+                network.parameters.arena[:] = state.best_weights
+                network.parameters.version += 1
+
+
+class _Fit:
+    """What the two ways of training share: the end of an epoch."""
+
+    def __init__(self, network, source, rows, settings, state, validation, scores, tasks) -> None:
+        self.network, self.source, self.rows = network, source, rows
+        self.settings, self.state = settings, state
+        self.validation, self.scores, self.tasks = validation, scores, tasks
+        self.n = source.n_rows if rows is None else len(rows)
+        self.observes = schedules.observes(state.schedule)
+        self.deadline = math.inf
+        if settings.max_time is not None:
+            self.deadline = time.perf_counter() + settings.max_time
+
+    def begin_epoch(self) -> None:
+        self.epoch_started = time.perf_counter()
+        if self.tasks is not None:
+            self.tasks.begin_epoch()
+
+    def end_epoch(self, last: bool) -> str | None:
+        """Validate, record, tell; answer what ends the training here, if anything does."""
+        settings, state, history = self.settings, self.state, self.state.history
+        steps = state.epoch_step
+        last = last or time.perf_counter() >= self.deadline
+        loss, weight, norm = history.sums(steps)
+        row = {
+            "epoch": state.epoch + 1,
+            "loss": loss / weight if weight else math.nan,
+            "learning_rate": history.last_rate(),
+            "gradient_norm": norm / steps if steps else math.nan,
+        }
+        due = last or (state.epoch + 1 - state.first_epoch) % settings.validation_interval == 0
+        if due:
+            if self.validation is not None:
+                row["validation_loss"] = self.network.evaluate(
+                    *self.validation, settings.n_threads
+                )
+            if self.scores is not None:
+                row.update(self.scores())
+        row["seconds"] = time.perf_counter() - self.epoch_started
+        history.append(row)
+        state.epoch += 1
+        state.epoch_step = 0
+        exhausted = due and self._judge(row)
+        self._report(row, last)
+        if self.tasks is not None and self.tasks.end_epoch():
+            return "callback"
+        if exhausted:
+            return "early_stopping"
+        return "max_time" if time.perf_counter() >= self.deadline else None
+
+    def _judge(self, row: dict[str, float]) -> bool:
+        """Let the schedule and the stopping rule see a validated epoch."""
+        state = self.state
+        if self.observes:
+            state.schedule.observe(state.history)
+        if state.stopping is None:
+            return False
+        if state.stopping.improves(state.epoch, row[self.settings.monitor]):
+            arena = self.network.parameters.arena
+            if state.best_weights is None:
+                state.best_weights = arena.copy()
+            else:
+                np.copyto(state.best_weights, arena)
+        if state.stopping.exhausted:
+            self.check_monitor()
+            return True
+        return False
+
+    def check_monitor(self) -> None:
+        """Raise ValueError if early stopping has never seen a finite value."""
+        stopping = self.state.stopping
+        if stopping is not None and not stopping.best_epoch:
+            name = self.settings.monitor
+            raise ValueError(
+                f"early_stopping: {name} was not finite in any of the "
+                f"{self.state.epoch - self.state.first_epoch} epochs, the last was "
+                f"{self.state.history[name][-1]}; look at the validation rows and the metric, or "
+                "set early_stopping=False"
+            )
+
+    def _report(self, row: dict[str, float], last: bool) -> None:
+        """One line every `verbose` epochs."""
+        verbose, epoch = self.settings.verbose, row["epoch"]
+        if not verbose or (epoch % verbose and not last):
+            return
+        numbers = {k.replace("_", " "): v for k, v in row.items() if k not in ("epoch", "seconds")}
+        line = ", ".join(f"{name} {value:.6g}" for name, value in numbers.items())
+        logger.info("epoch %d: %s, %.2f s", epoch, line, row["seconds"])
+
+
+class _Steps(_Fit):
+    """Optimizer steps over shuffled batches."""
+
+    def train(self) -> str:
+        settings, state = self.settings, self.state
+        self.batch = min(settings.batch_size * settings.accumulate_steps, self.n)
+        self.program = self.network.trainer(self.batch, settings.n_threads)
+        state.optimizer = _continued(state.optimizer, settings.optimizer, self.network)
+        self.per_epoch = -(-self.n // self.batch)
+        if settings.max_steps is None:
+            epochs, reason = settings.max_iter, "max_iter"
+            end = state.first_epoch + epochs
+            # whole epochs, whatever steps an interrupted one has left behind
+            total = (end - state.epoch) * self.per_epoch + state.step - state.epoch_step
         else:
-            _fit_steps(network, source, rows, settings, progress, validation)
+            total, reason = state.first_step + settings.max_steps, "max_steps"
+        length = total - state.first_step if settings.has_length else None
+        self.length = schedules.Length(length, self.per_epoch)
+        bounds = np.minimum(np.arange(self.per_epoch + 1, dtype=np.int64) * self.batch, self.n)
+        self.rates, self.rates_from = np.empty(0), state.step
+        if state.stopping is not None and state.stopping.exhausted and not state.epoch_step:
+            return "early_stopping"  # resumed after its last epoch
+        while state.step < total:
+            self.begin_epoch()
+            order = self._order()
+            per_glance = 1
+            while True:
+                left = min(self.per_epoch - state.epoch_step, total - state.step)
+                due = math.inf if self.tasks is None else self.tasks.due()
+                watched = min(due, self.deadline) < math.inf
+                chunk = min(left, per_glance) if watched else left
+                began, before = time.perf_counter(), state.step
+                at = state.epoch_step
+                self._take(order, bounds[at : at + chunk + 1], total)
+                now = time.perf_counter()
+                per_glance = max(1, int((state.step - before) * GLANCE / max(now - began, 1e-9)))
+                if self.tasks is not None and self.tasks.due() <= now:
+                    self.tasks.between_steps(now)
+                if state.step - before == left or (now >= self.deadline and state.epoch_step):
+                    break
+            stop = self.end_epoch(state.step >= total)
+            if stop:
+                return stop
+        self.check_monitor()
+        return reason
 
+    def _order(self) -> np.ndarray:
+        """Rows of the source in the order of this epoch."""
+        if not self.settings.shuffle:
+            return np.arange(self.n) if self.rows is None else self.rows
+        order = random.permutation(random.key(self.state.seed, "shuffle", self.state.epoch), self.n)
+        return order if self.rows is None else self.rows[order]
 
-def _fit_steps(network, source, rows, settings, progress, validation) -> None:
-    n = source.n_rows if rows is None else len(rows)
-    batch = min(settings.batch_size * settings.accumulate_steps, n)
-    program = network.trainer(batch, settings.n_threads)
-    optimizer = _continued(progress.optimizer, settings.optimizer, network)
-    progress.optimizer = optimizer
-    per_epoch = -(-n // batch)
-    left = settings.max_iter * per_epoch if settings.max_steps is None else settings.max_steps
-    first_step = progress.step
-    started = time.perf_counter()
-    index = np.arange(n) if rows is None else rows
-    while left > 0:
-        steps = min(per_epoch, left)
-        if settings.shuffle:
-            index = random.permutation(random.key(settings.seed, "shuffle", progress.epoch), n)
-            index = index if rows is None else rows[index]
-        bounds = np.minimum(np.arange(steps + 1, dtype=np.int64) * batch, n)
-        rates = schedules.learning_rates(
-            settings.schedule, settings.learning_rate_init, progress.step - first_step, steps
-        )
-        losses, weights, norms = np.zeros((3, steps))
-        done, status = run_steps(
-            program, source, index, bounds, rates, optimizer, progress,
-            clip_norm=math.inf if settings.clip_norm is None else settings.clip_norm,
-            clip_value=math.inf if settings.clip_value is None else settings.clip_value,
-            alpha=settings.alpha, l1=settings.l1,
-            loss_sums=losses, weight_sums=weights, norms=norms,
-        )  # fmt: skip
+    def _take(self, order: np.ndarray, bounds: np.ndarray, total: int) -> None:
+        """Some steps of an epoch."""
+        settings, state, n = self.settings, self.state, len(bounds) - 1
+        losses, weights, norms, rates = state.history.room(n)
+        rates[:] = self._learning_rates(n, total)
+        before, status = state.step, Status.OK
+        try:
+            state.stepping = True
+            _, status = run_steps(
+                self.program, self.source, order, bounds, rates, state.optimizer, state,
+                clip_norm=math.inf if settings.clip_norm is None else settings.clip_norm,
+                clip_value=math.inf if settings.clip_value is None else settings.clip_value,
+                alpha=settings.alpha, l1=settings.l1,
+                loss_sums=losses, weight_sums=weights, norms=norms,
+            )  # fmt: skip
+            state.stepping = False
+        except Pause:
+            pass
+        finally:
+            state.stepping = False
+            state.history.n_steps += state.step - before
+            state.epoch_step += state.step - before
         if status:
             what = "loss" if status == Status.LOSS_NOT_FINITE else "gradient"
+            weights = "of the best epoch" if state.best_weights is not None else "before this step"
             raise ValueError(
-                f"the {what} is not finite at epoch {progress.epoch + 1}, step "
-                f"{progress.step + 1}; scale X and y (StandardScaler) or lower "
-                f"learning_rate_init ({settings.learning_rate_init}) or clip_norm "
-                f"({settings.clip_norm}); the weights are those before this step"
+                f"the {what} is not finite at epoch {state.epoch + 1}, step {state.step + 1}; "
+                "scale X and y (StandardScaler) or lower learning_rate_init "
+                f"({settings.learning_rate_init}) or clip_norm ({settings.clip_norm}); the weights "
+                f"are those {weights}"
             )
-        progress.epoch += 1
-        left -= done
-        with np.errstate(invalid="ignore"):
-            progress.step_losses.append(losses / weights)
-        progress.step_norms.append(norms)
-        progress.learning_rates.append(rates)
-        total = weights.sum()
-        progress.loss_curve.append(float(losses.sum() / total) if total else math.nan)
-        _validate(network, validation, settings, progress)
-        _report(settings, progress, started, left <= 0)
+
+    def _learning_rates(self, n: int, total: int) -> np.ndarray:
+        """Rates of the next steps; functions of the step alone are computed far ahead."""
+        state, settings = self.state, self.settings
+        at = state.step - self.rates_from
+        if at + n > len(self.rates):
+            ahead = n
+            if isinstance(state.schedule, schedules.Schedule) and not self.observes:
+                ahead = max(n, min(RATES, total - state.step))
+            self.rates = schedules.learning_rates(
+                state.schedule, settings.learning_rate_init, state.step - state.first_step, ahead,
+                self.length,
+            )  # fmt: skip
+            self.rates_from, at = state.step, 0
+        return self.rates[at : at + n]
 
 
 def _continued(old: Optimizer | None, declaration, network: Network) -> Optimizer:
@@ -180,91 +402,87 @@ def _continued(old: Optimizer | None, declaration, network: Network) -> Optimize
     return new
 
 
-def _fit_lbfgs(network, source, rows, settings, progress, validation) -> None:
+class _LBFGS(_Fit):
     """Full batch, through SciPy's L-BFGS-B over the same tape; one iteration is one epoch."""
-    n = source.n_rows if rows is None else len(rows)
-    block = min(n, BLOCK)
-    program = network.trainer(block, settings.n_threads)
-    if len(program.plan.stages) > 1:  # some operation reads all rows
-        block, program = n, network.trainer(n, settings.n_threads)
-    parameters = network.parameters
-    arena = parameters.arena
-    decayed = np.zeros(arena.size, bool)
-    for p in parameters:
-        decayed[p.offset : p.offset + p.size] = p.decay and p.trainable
-    iterate = arena.astype(np.float64)
-    mean_loss = norm = math.nan
-    started = time.perf_counter()
 
-    def put(weights) -> None:
-        with np.errstate(over="ignore"):
-            arena[:] = weights
-        parameters.version += 1
+    def train(self) -> str:
+        settings, state, n = self.settings, self.state, self.n
+        block = min(n, BLOCK)
+        program = self.network.trainer(block, settings.n_threads)
+        if len(program.plan.stages) > 1:  # some operation reads all rows
+            block, program = n, self.network.trainer(n, settings.n_threads)
+        parameters = self.network.parameters
+        arena = parameters.arena
+        decayed = np.zeros(arena.size, bool)
+        for p in parameters:
+            decayed[p.offset : p.offset + p.size] = p.decay and p.trainable
+        iterate = arena.astype(np.float64)
+        mean_loss = norm = math.nan
 
-    def objective(weights):
-        nonlocal mean_loss, norm
-        put(weights)
-        gradient = np.zeros(arena.size)
-        loss = total = 0.0
-        for begin in range(0, n, block):
-            end = min(begin + block, n)
-            index = np.arange(begin, end) if rows is None else rows[begin:end]
-            sums = accumulate(program, source, index=index, backward=True)
-            loss, total = loss + sums[0], total + sums[1]
-            gradient += program.gradients
-        gradient /= total
-        mean_loss, norm = loss / total, float(np.linalg.norm(gradient))
-        if not math.isfinite(mean_loss) or not math.isfinite(norm):
-            raise ValueError(
-                f"the loss is not finite at epoch {progress.epoch + 1}, step {progress.step + 1} "
-                "of lbfgs; scale X and y (StandardScaler); the weights are those before this step"
-            )
-        penalised = weights[decayed]
-        gradient[decayed] += settings.alpha * penalised
-        return mean_loss + 0.5 * settings.alpha * float(penalised @ penalised), gradient
+        def put(weights) -> None:
+            with np.errstate(over="ignore"):
+                arena[:] = weights
+            parameters.version += 1
 
-    def after_epoch() -> None:
-        progress.epoch += 1
-        progress.loss_curve.append(mean_loss)
-        _validate(network, validation, settings, progress)
-        _report(settings, progress, started, False)
+        def objective(weights):
+            nonlocal mean_loss, norm
+            put(weights)
+            gradient = np.zeros(arena.size)
+            loss = total = 0.0
+            for begin in range(0, n, block):
+                end = min(begin + block, n)
+                index = np.arange(begin, end) if self.rows is None else self.rows[begin:end]
+                sums = accumulate(program, self.source, index=index, backward=True)
+                loss, total = loss + sums[0], total + sums[1]
+                gradient += program.gradients
+            gradient /= total
+            mean_loss, norm = loss / total, float(np.linalg.norm(gradient))
+            if not math.isfinite(mean_loss) or not math.isfinite(norm):
+                raise ValueError(
+                    f"the loss is not finite at epoch {state.epoch + 1}, step {state.step + 1} of "
+                    "lbfgs; scale X and y (StandardScaler); the weights are those before this step"
+                )
+            penalised = weights[decayed]
+            gradient[decayed] += settings.alpha * penalised
+            return mean_loss + 0.5 * settings.alpha * float(penalised @ penalised), gradient
 
-    def after_iteration(intermediate_result) -> None:
-        nonlocal iterate
-        iterate = intermediate_result.x.copy()
-        progress.step += 1
-        progress.step_losses.append(np.array([mean_loss]))
-        progress.step_norms.append(np.array([norm]))
-        after_epoch()
+        limit = settings.max_iter if settings.max_steps is None else settings.max_steps
+        reason = None
 
-    first_epoch = progress.epoch
-    limit = settings.max_iter if settings.max_steps is None else settings.max_steps
-    try:
-        # SciPy's vectors are short: BLAS threads would wait 100 times longer than they work
-        with threadpool_limits(1, user_api="blas"):
-            minimize(
-                objective, iterate, jac=True, method="L-BFGS-B", callback=after_iteration,
-                options=settings.optimizer.options(limit),
-            )  # fmt: skip
-    finally:
-        put(iterate)
-    if progress.epoch == first_epoch:  # the start is a minimum
-        after_epoch()
+        def record() -> str | None:
+            if self.tasks is not None:
+                self.tasks.begin_epoch()
+            row = state.history.room(1)
+            row[:, 0] = mean_loss, 1.0, norm, math.nan
+            state.history.n_steps += 1
+            state.epoch_step += 1
+            return self.end_epoch(state.epoch + 1 - state.first_epoch >= limit)
 
+        def after_iteration(intermediate_result) -> None:
+            nonlocal iterate, reason
+            iterate = intermediate_result.x.copy()
+            state.step += 1
+            reason = record()
+            if reason:
+                raise StopIteration
+            self.epoch_started = time.perf_counter()
 
-def _validate(network, validation, settings, progress) -> None:
-    if validation is not None:
-        progress.validation_loss_curve.append(network.evaluate(*validation, settings.n_threads))
-
-
-def _report(settings, progress, started, last) -> None:
-    """One line every `verbose` epochs."""
-    if not settings.verbose or (progress.epoch % settings.verbose and not last):
-        return
-    line = f"epoch {progress.epoch}: loss {progress.loss_curve[-1]:.6g}"
-    if progress.validation_loss_curve:
-        line += f", validation loss {progress.validation_loss_curve[-1]:.6g}"
-    logger.info("%s, %.2f s", line, time.perf_counter() - started)
+        self.epoch_started = time.perf_counter()
+        try:
+            # SciPy's vectors are short: BLAS threads would wait 100 times longer than they work
+            with threadpool_limits(1, user_api="blas"):
+                answer = minimize(
+                    objective, iterate, jac=True, method="L-BFGS-B", callback=after_iteration,
+                    options=settings.optimizer.options(limit),
+                )  # fmt: skip
+        finally:
+            put(iterate)
+        if state.epoch == state.first_epoch:  # the start is a minimum
+            reason = record()
+        self.check_monitor()
+        if reason:
+            return reason
+        return "max_iter" if answer.status == 1 else "converged"
 
 
 @contextmanager

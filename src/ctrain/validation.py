@@ -9,6 +9,7 @@ import numbers
 
 import numpy as np
 import scipy.sparse
+from sklearn.metrics import get_scorer_names
 from sklearn.utils.validation import check_array, check_random_state, validate_data
 
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
@@ -20,7 +21,7 @@ CHUNK = 1 << 18
 REPLACED = {
     "solver": "optimizer='sgd', 'adam' or 'lbfgs'",
     "learning_rate": "schedule= and learning_rate_init=",
-    "power_t": "schedule=, any function of the step",
+    "power_t": "schedule=ctrain.schedules.InverseScaling(power_t=...)",
     "momentum": "optimizer=ctrain.optimizers.SGD(momentum=...)",
     "nesterovs_momentum": "optimizer=ctrain.optimizers.SGD(nesterov=True)",
     "beta_1": "optimizer=ctrain.optimizers.Adam(betas=...)",
@@ -94,8 +95,10 @@ def check_weights(estimator, sample_weight, n_rows: int, dtype, name: str = "sam
         sample_weight = np.full(n_rows, sample_weight, dtype)
     weight = check_numbers(estimator, sample_weight, name, dtype)
     if weight.shape != (n_rows,):
+        rows = "X_val" if name.endswith("_val") else "X"
         raise ValueError(
-            f"{name} must have shape ({n_rows},), one weight for each row of X; got {weight.shape}"
+            f"{name} must have shape ({n_rows},), one weight for each row of {rows}; got "
+            f"{weight.shape}"
         )
     check_finite(estimator, weight, name, dtype)
     if weight.min() < 0:
@@ -128,11 +131,11 @@ def check_float(
         raise _wrong(owner, name, f"a float in the range {left}{low}, {high})", also, value)
 
 
-def check_bool(owner, name: str) -> None:
-    """Check that parameter `name` is a bool."""
+def check_bool(owner, name: str, *, also: object = ()) -> None:
+    """Check that parameter `name` is a bool, or `also`."""
     value = getattr(owner, name)
-    if not isinstance(value, (bool, np.bool_)):
-        raise _wrong(owner, name, "a bool", (), value)
+    if not isinstance(value, (bool, np.bool_)) and not _is_also(value, also):
+        raise _wrong(owner, name, "a bool", also, value)
 
 
 def check_choice(owner, name: str, choices: tuple[str, ...]) -> None:
@@ -143,6 +146,18 @@ def check_choice(owner, name: str, choices: tuple[str, ...]) -> None:
         hint = f" Did you mean {near[0]!r}?" if near else ""
         error = _wrong(owner, name, f"one of {', '.join(map(repr, choices))}", (), value)
         raise ValueError(f"{error}{hint}")
+
+
+def check_scorer(owner, name: str, metric) -> None:
+    """Check that a metric of parameter `name` is a scorer or the name of one."""
+    names = get_scorer_names()
+    if callable(metric) or (isinstance(metric, str) and metric in names):
+        return
+    near = difflib.get_close_matches(str(metric), names, 1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    rule = "a scorer or a name of sklearn.metrics.get_scorer_names()"
+    error = _wrong(owner, name, rule, "loss" if name == "monitor" else (), metric)
+    raise ValueError(f"{error}{hint}")
 
 
 def draw_seed(owner, name: str) -> int:
@@ -199,7 +214,7 @@ def _place(at: tuple[int, ...]) -> str:
 
 
 def _is_also(value, also) -> bool:
-    return (value is None and also is None) or (isinstance(value, str) and value == also)
+    return value is also or (type(value) is type(also) and value == also)
 
 
 def _wrong(owner, name: str, rule: str, also, value) -> ValueError:

@@ -57,6 +57,26 @@ cdef extern from "kernels.h" nogil:
         ct_update update
         ct_prepare prepare
 
+    ctypedef struct ct_window:
+        int64_t series
+        int64_t start
+        int64_t origin
+        int64_t length
+
+    ctypedef struct ct_series:
+        const char *data
+        const char *mask
+        ptrdiff_t series_stride
+        ptrdiff_t time_stride
+        ptrdiff_t col_stride
+        ptrdiff_t mask_series_stride
+        ptrdiff_t mask_time_stride
+        ptrdiff_t first
+        ptrdiff_t steps
+        ptrdiff_t width
+        int item
+        int hides
+
     ctypedef struct ct_table:
         const char *target
         int32_t itemsize
@@ -77,6 +97,9 @@ cdef extern from "kernels.h" nogil:
         ptrdiff_t (*gather_csr)(
             void *, const void *, int, const void *, int, const void *, int, const int64_t *,
             int64_t, ptrdiff_t, ptrdiff_t
+        ) noexcept nogil
+        ptrdiff_t (*gather_windows)(
+            void *, const ct_series *, const ct_window *, ptrdiff_t
         ) noexcept nogil
 
     const ct_table *ct_table_for(const char *, int)

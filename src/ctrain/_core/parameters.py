@@ -144,7 +144,7 @@ class Parameters:
         total = 0
         for p in self:
             p.offset = total
-            total += -(-p.size // ALIGN) * ALIGN
+            total += self.room(p.size)
         self.arena = aligned_zeros(total, self.dtype)
         for p in self:
             view = self.arena[p.offset : p.offset + p.size].reshape(p.shape)
@@ -152,6 +152,11 @@ class Parameters:
             p.value = view
         self.version += 1
         return self.arena
+
+    @staticmethod
+    def room(size: int) -> int:
+        """Elements of the arena that a parameter of `size` takes."""
+        return -(-size // ALIGN) * ALIGN
 
     def assign(self, name: str, value) -> None:
         """Write the weights of one parameter.

@@ -12,7 +12,7 @@ c) Nothing here needs the GIL or can fail. The calling thread looks for signals 
 
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int64_t, uint8_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from ctrain._core.dispatch cimport ct_frame, ct_node, ct_update_args
 from ctrain._core.optim cimport Optimizer
@@ -25,6 +25,7 @@ from ctrain._core.program cimport (
     Chunk,
     Job,
     Program,
+    SlabTensor,
     Use,
     WeightTile,
     Workspace,
@@ -36,6 +37,22 @@ from ctrain._core import plan as _plan
 cdef Py_ssize_t ROW_BLOCK = _plan.ROW_BLOCK
 cdef uint8_t SKIP = _plan.SKIP
 cdef uint8_t ADD = _plan.ADD
+
+
+cdef void drop_weightless(Program p, Workspace ws, ptrdiff_t r0, ptrdiff_t rows) noexcept nogil:
+    """Clear what rows of weight 0 have left for the weights phase: 0 * infinity is not 0."""
+    cdef const char *weight = ws.weight(p)
+    cdef SlabTensor *slab
+    cdef ptrdiff_t r
+    cdef int k
+    for r in range(r0, r0 + rows):
+        if p.itemsize == 4 and (<const float *>weight)[r] != 0.0:
+            continue
+        if p.itemsize == 8 and (<const double *>weight)[r] != 0.0:
+            continue
+        for k in range(p.n_slab):
+            slab = &p.slab_tensors[k]
+            memset(ws.slab + slab.offset + r * slab.row_bytes, 0, slab.row_bytes)
 
 
 cdef void run_tile(
@@ -80,6 +97,8 @@ cdef void run_tile(
         for k in range(p.stages[stage].rows_back.begin, p.stages[stage].rows_back.end):
             j = p.order[k]
             p.op[j].backward(&p.nodes[j], frame, rows)
+        if ws.weighted and p.n_stages == 1:
+            drop_weightless(p, ws, r0, rows)
     elif stage == p.n_stages - 1:
         for k in range(p.n_outputs):
             if ws.out[k] != NULL:
@@ -94,7 +113,7 @@ cdef void run_tile(
 cdef void work(Program p, Workspace ws, int thread) noexcept nogil:
     """Take pieces of the open job until there are none."""
     cdef const Job *job = &ws.job
-    cdef ptrdiff_t i
+    cdef ptrdiff_t i, k
     while True:
         i = ct_take(&ws.team)
         if i >= job.n:
@@ -107,7 +126,8 @@ cdef void work(Program p, Workspace ws, int thread) noexcept nogil:
         elif job.phase == WEIGHTS:
             run_weight_tile(p, ws, thread, job.batch, p.stages[job.stage].tiles.begin + i)
         else:
-            run_chunk(p, ws.optimizer, job.decayed, job.plain, i)
+            for k in range(i * p.n_chunks // job.n, (i + 1) * p.n_chunks // job.n):
+                run_chunk(p, ws.optimizer, job.decayed, job.plain, k)
 
 
 cdef void share(Program p, Workspace ws, bint many) noexcept nogil:
@@ -285,5 +305,7 @@ cdef void run_chunk(
 cdef void run_update(Program p, Workspace ws, const ct_update_args *decayed) noexcept nogil:
     cdef ct_update_args plain = decayed[0]
     plain.alpha = plain.l1 = plain.decay = 0.0
-    ws.job.phase, ws.job.n, ws.job.decayed, ws.job.plain = UPDATE, p.n_chunks, decayed, &plain
+    ws.job.phase, ws.job.decayed, ws.job.plain = UPDATE, decayed, &plain
+    # a piece is a run of chunks: memory is read fastest in long runs
+    ws.job.n = min(p.n_chunks, 8 * ws.threads)
     share(p, ws, may_fork_join(ws.threads, UPDATE_FLOPS * p.n_weights))

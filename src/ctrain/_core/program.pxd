@@ -183,4 +183,4 @@ cdef class Program:
     cdef void transpose(self, const Transposed *copy) noexcept nogil
     cdef void point(self, Workspace ws, ct_frame *frame, Py_ssize_t row) noexcept nogil
     cdef void run_single(self, Workspace ws, int stage, const Batch *batch) noexcept nogil
-    cdef bint has_single(self) noexcept nogil
+    cdef void written(self) noexcept

@@ -378,7 +378,8 @@ cdef class Program:
     cdef Workspace acquire(self, Source source):
         """Take a workspace of this call's own, so that calls may run side by side."""
         cdef Workspace ws
-        self._bind(source)
+        if source is not None:
+            self._bind(source)
         try:
             ws = self.free.pop()
         except IndexError:
@@ -390,9 +391,10 @@ cdef class Program:
         for k in range(self.n_threads):
             ws.bad[k] = -1
         ws.source = source
-        if self.loss >= 0 and ws.weighted and "weight" not in source.names:
+        weighted = source is not None and "weight" in source.names
+        if self.loss >= 0 and ws.weighted and not weighted:
             ws.weigh_alike(self)
-        ws.weighted = "weight" in source.names
+        ws.weighted = weighted
         return ws
 
     cdef release(self, Workspace ws):
@@ -448,9 +450,11 @@ cdef class Program:
             if self.transposes[k].stage == stage:
                 self.transpose(&self.transposes[k])
 
-    cdef bint has_single(self) noexcept nogil:
-        """Whether something without batch axis is computed from the parameters."""
-        return self.stages[0].single.end > self.stages[0].single.begin
+    cdef void written(self) noexcept:
+        """Count an update; it has copied what it wrote, and nothing that is computed from it."""
+        self.parameters.version += 1
+        computed = self.stages[0].single.end > self.stages[0].single.begin
+        self.synced = -1 if computed else self.parameters.version
 
 
 def _first_axis(tensor):

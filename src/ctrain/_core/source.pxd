@@ -1,7 +1,7 @@
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int64_t
 
-from ctrain._core.dispatch cimport ct_table
+from ctrain._core.dispatch cimport ct_series, ct_table, ct_window
 
 
 cdef class Source:
@@ -33,6 +33,36 @@ cdef class Arrays(Source):
     cdef list _keep
     cdef _dense(self, Field *field, name, array)
     cdef _sparse(self, Field *field, name, matrix)
+    cdef ptrdiff_t gather(
+        self, const ct_table *kernels, const int64_t *index, int64_t first, ptrdiff_t rows,
+        char **fields
+    ) noexcept nogil
+
+
+cdef enum By:  # what picks a row's part of an array
+    STEP  # its window
+    SERIES  # the series of its window
+    ROW  # its number
+
+
+cdef class Windows(Source):
+    cdef By by[8]
+    cdef ct_series fields[8]
+    cdef Py_ssize_t n_series
+    cdef int64_t step_size
+    cdef const int64_t[::1] origin
+    cdef const int64_t[::1] length
+    cdef const int64_t[::1] start
+    cdef const int64_t[::1] first_row
+    cdef list _keep
+    cdef _lay_out(self, axes, offsets)
+    cdef _enumerate(self, start, count, n_in, n_out, bint known)
+    cdef _for_each_series(self, name, values)
+    cdef _add(self, By by, name, array, first, steps, mask=*)
+    cdef void find(
+        self, ct_window *windows, int64_t *series, const int64_t *index, int64_t first,
+        ptrdiff_t rows
+    ) noexcept nogil
     cdef ptrdiff_t gather(
         self, const ct_table *kernels, const int64_t *index, int64_t first, ptrdiff_t rows,
         char **fields

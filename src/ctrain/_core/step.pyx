@@ -31,7 +31,7 @@ cpdef enum Status:
 
 
 cdef struct Call:  # what the calling thread does while the others serve it
-    # one batch
+    # one batch; without rows: the update alone
     const int64_t *index
     const int64_t *row
     int64_t step
@@ -84,13 +84,15 @@ cdef void take_steps(Program p, Workspace ws, Call *c) noexcept nogil:
 cdef void lead(Program p, Workspace ws, Call *c) noexcept nogil:
     if c.bounds != NULL:
         take_steps(p, ws, c)
+    elif c.rows == 0:
+        run_update(p, ws, &c.args)
     else:
         run_batch(p, ws, c.index, 0, c.row, c.rows, c.backward, c.sums)
 
 
 cdef void run_call(Program p, Workspace ws, Call *c, ptrdiff_t rows) noexcept nogil:
     """Run a call on one thread, or with a team where its batches of `rows` rows are worth it."""
-    cdef double update = 0.0 if c.bounds == NULL else UPDATE_FLOPS * p.n_weights
+    cdef double update = 0.0 if ws.optimizer is None else UPDATE_FLOPS * p.n_weights
     ws.threads = p.n_threads if may_fork_join(p.n_threads, p.flops * rows + update) else 1
     ws.team.dismissed = 0
     if ws.threads == 1:
@@ -102,6 +104,14 @@ cdef void run_call(Program p, Workspace ws, Call *c, ptrdiff_t rows) noexcept no
             ct_dismiss(&ws.team)
         else:
             serve(p, ws, threadid())
+
+
+cdef int check_rows(const int64_t[::1] index, ptrdiff_t n_rows) except -1:
+    cdef ptrdiff_t k
+    for k in range(index.shape[0]):
+        if not 0 <= index[k] < n_rows:
+            raise ValueError(f"index {index[k]} is out of range for {n_rows} rows")
+    return 0
 
 
 def run_steps(
@@ -148,9 +158,7 @@ def run_steps(
         raise ValueError(f"bounds must lie in [0, {index.shape[0]}]")
     if longest > p.plan.batch:
         raise ValueError(f"a batch has {longest} rows; planned for {p.plan.batch}")
-    for s in range(index.shape[0]):
-        if not 0 <= index[s] < source.n_rows:
-            raise ValueError(f"index {index[s]} is out of range for {source.n_rows} rows")
+    check_rows(index, source.n_rows)
     if min(
         learning_rates.shape[0], loss_sums.shape[0], weight_sums.shape[0], norms.shape[0]
     ) < n_steps:
@@ -173,8 +181,7 @@ def run_steps(
         run_call(p, ws, &call, longest)
     progress.step = first_step + call.done
     if call.done > 0:
-        p.parameters.version += 1
-        p.synced = p.parameters.version if not p.has_single() else -1
+        p.written()
     p.release(ws)
     return call.done, call.status
 
@@ -209,8 +216,9 @@ def accumulate(
     if index is not None:
         rows = np.ascontiguousarray(index, np.int64)
         n = rows.shape[0]
-        if n == 0 or np.min(rows) < 0 or np.max(rows) >= source.n_rows:
-            raise ValueError(f"index must hold rows in [0, {source.n_rows})")
+        if n == 0:
+            raise ValueError("index must hold at least one row")
+        check_rows(rows, source.n_rows)
         call.index = &rows[0]
     else:
         n = source.n_rows if n_rows is None else n_rows
@@ -232,6 +240,23 @@ def accumulate(
         run_call(p, ws, &call, n)
     p.release(ws)
     return call.sums[0], call.sums[1]
+
+
+def update(Program p, Optimizer optimizer, double learning_rate, double factor=1.0):
+    """Run the update phase alone, on ``factor * program.gradients`` as they are."""
+    cdef Call call
+    cdef Workspace ws = p.acquire(None)
+    call.bounds, call.rows = NULL, 0
+    call.args.factor, call.args.clip_value, call.args.decay = factor, INFINITY, 1.0
+    call.args.alpha = call.args.l1 = 0.0
+    call.args.hyper, call.args.scalar = optimizer.hyper, optimizer.scalar
+    ws.optimizer = optimizer
+    p.sync(ws)
+    optimizer.prepare(learning_rate)
+    with nogil:
+        run_call(p, ws, &call, 0)
+    p.written()
+    p.release(ws)
 
 
 def predict(Program p, Source source, outputs):

@@ -1,5 +1,10 @@
 """Architectures: one file each, declaring parameters and recording operations."""
 
+from .dlinear import DLinear
 from .mlp import MLP
+from .nbeats import NBEATS
+from .nhits import NHITS
+from .nlinear import NLinear
+from .tide import TiDE
 
-__all__ = ["MLP"]
+__all__ = ["MLP", "NBEATS", "NHITS", "DLinear", "NLinear", "TiDE"]

@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import numbers
 
-import numpy as np
 from sklearn.base import BaseEstimator
 
-#: scikit-learn's and PyTorch's names -> operation of the tape
-ACTIVATIONS = {
-    "identity": "identity",
-    "relu": "relu",
-    "leaky_relu": "leaky_relu",
-    "elu": "elu",
-    "gelu": "gelu",
-    "gelu_tanh": "gelu_tanh",
-    "tanh": "tanh",
-    "logistic": "sigmoid",
-    "sigmoid": "sigmoid",
-    "silu": "silu",
-    "swish": "silu",
-    "softplus": "softplus",
-}
+from .layers import ACTIVATIONS, activate, dense, flatten, listed, operation, require_rate, shaped
+
+__all__ = ["ACTIVATIONS", "MLP", "dense"]
 
 
 class MLP(BaseEstimator):
@@ -59,14 +45,14 @@ class MLP(BaseEstimator):
         self.dropout = dropout
 
     def layers(self) -> list[tuple[int, str]]:
-        """Size and operation of each hidden layer; raises ValueError with the rule."""
-        sizes = _listed(self.hidden_layer_sizes, numbers.Integral)
+        """Size and activation of each hidden layer; raises ValueError with the rule."""
+        sizes = listed(self.hidden_layer_sizes, numbers.Integral)
         if sizes is None or any(isinstance(n, bool) or n < 1 for n in sizes):
             raise ValueError(
                 "hidden_layer_sizes must be an integer of at least 1 or a sequence of them; "
                 f"got {self.hidden_layer_sizes!r}"
             )
-        names = _listed(self.activation, str)
+        names = listed(self.activation, str)
         if isinstance(self.activation, str):
             names = names * len(sizes)
         if names is None or len(names) != len(sizes):
@@ -75,15 +61,9 @@ class MLP(BaseEstimator):
                 f"got {self.activation!r}"
             )
         for name in names:
-            if name not in ACTIVATIONS:
-                near = difflib.get_close_matches(name.lower(), ACTIVATIONS, 1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise ValueError(
-                    f"activation must be one of {sorted(ACTIVATIONS)}; got {name!r}{hint}"
-                )
-        if not isinstance(self.dropout, numbers.Real) or not 0.0 <= self.dropout < 1.0:
-            raise ValueError(f"dropout must be in [0, 1); got {self.dropout!r}")
-        return [(int(n), ACTIVATIONS[name]) for n, name in zip(sizes, names, strict=True)]
+            operation(name)
+        require_rate("dropout", self.dropout)
+        return [(int(n), name) for n, name in zip(sizes, names, strict=True)]
 
     def record(self, tape, inputs: dict, shape: tuple[int, ...]):
         """Record the network.
@@ -92,7 +72,8 @@ class MLP(BaseEstimator):
         ----------
         tape : Tape
         inputs : dict of str to Tensor
-            ``x`` of any row shape; it is flattened.
+            ``x`` of any row shape, or of a window of a series ``past_y`` and the covariates
+            ``past``, ``future`` and ``static`` that there are; flattened in this order.
         shape : tuple of int
             Of the prediction.
 
@@ -105,51 +86,11 @@ class MLP(BaseEstimator):
         ValueError
             If a size, an activation or the dropout is out of its range.
         """
-        h = inputs["x"]
-        if len(h.shape) != 1:
-            h = tape.reshape(h, (h.size,))
+        read = ("x", "past_y", "past", "future", "static")
+        h = flatten(tape, [inputs[name] for name in read if name in inputs])
         layers = self.layers()
         for k, (units, activation) in enumerate(layers):
-            h = dense(tape, h, units, f"layer_{k}")
-            if activation != "identity":
-                h = tape.record(activation, h)
+            h = activate(tape, dense(tape, h, units, f"layer_{k}"), activation)
             h = tape.dropout(h, self.dropout)
         h = dense(tape, h, math.prod(shape), f"layer_{len(layers)}")
-        return h if len(shape) == 1 else tape.reshape(h, shape)
-
-
-def dense(tape, x, units: int, name: str):
-    """Record ``x @ weight + bias`` with parameters ``<name>.weight`` and ``<name>.bias``.
-
-    Parameters
-    ----------
-    tape : Tape
-    x : Tensor of shape (..., n_in)
-    units : int
-        Outputs.
-    name : str
-        The same name gives the same parameters again.
-
-    Returns
-    -------
-    Tensor of shape (..., units)
-
-    Examples
-    --------
-    >>> import ctrain
-    >>> from ctrain.models.mlp import dense
-    >>> tape = ctrain.Tape()
-    >>> dense(tape, tape.input((3,), name="x"), 5, "first").shape
-    (5,)
-    """
-    weight = tape.parameter((x.shape[-1], units), name=f"{name}.weight")
-    bias = tape.parameter((units,), name=f"{name}.bias", init="zeros", decay=False)
-    return tape.matmul(x, weight, bias)
-
-
-def _listed(value, kind: type) -> list | None:
-    """Make a list of one or several of `kind`; None if it is neither."""
-    if isinstance(value, kind):
-        return [value]
-    values = list(value) if np.iterable(value) and not isinstance(value, str) else [None]
-    return values if all(isinstance(v, kind) for v in values) else None
+        return shaped(tape, h, shape)

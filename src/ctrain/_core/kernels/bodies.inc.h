@@ -24,7 +24,7 @@ static const ct_optimizer FN(optimizers)[] = {CT_UPDATES(ROW_U){NULL, NULL, NULL
 
 const ct_table FN(ct_table) = {
     CT_TARGET_NAME,  sizeof(REAL),     FN(ops),    FN(optimizers), FN(gemm),
-    FN(transpose),   FN(sum_squares),  FN(gather), FN(gather_csr),
+    FN(transpose),   FN(sum_squares),  FN(gather), FN(gather_csr), FN(gather_windows),
 };
 
 #undef ROW_F

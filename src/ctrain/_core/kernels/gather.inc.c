@@ -128,3 +128,81 @@ static ptrdiff_t FN(gather_csr)(void *dst_, const void *data, int item, const vo
     return FN(first_not_finite)((const REAL *)dst_, n, width);
 }
 #undef SCATTER
+
+/* Steps of one series, of which src is the first: dst (n, width). */
+#define STEPS(type)                                                                         \
+    CT_INLINE void FN(steps_##type)(REAL *dst, const char *src, const ct_series *x,         \
+                                    ptrdiff_t n)                                            \
+    {                                                                                       \
+        const ptrdiff_t width = x->width, time = x->time_stride, col = x->col_stride;       \
+        const ptrdiff_t item = sizeof(type);                                                \
+        if (time == width * item && col == item) {                                          \
+            FN(row_##type)(dst, src, n * width);                                            \
+        } else if (width > 1 && col == item) {                                              \
+            for (ptrdiff_t t = 0; t < n; t++)                                               \
+                FN(row_##type)(dst + t * width, src + t * time, width);                     \
+        } else {                                                                            \
+            for (ptrdiff_t c = 0; c < width; c++)                                           \
+                for (ptrdiff_t t = 0; t < n; t++)                                           \
+                    dst[t * width + c] = (REAL)READ(type, src + t * time + c * col);        \
+        }                                                                                   \
+    }
+STEPS(float)
+STEPS(double)
+#undef STEPS
+
+CT_INLINE void FN(steps_of_mask)(REAL *dst, const char *src, ptrdiff_t time, ptrdiff_t n)
+{
+    if (time == 0 && n > 0) { /* one byte for all */
+        const REAL value = (REAL)(*src != 0);
+        for (ptrdiff_t t = 0; t < n; t++) dst[t] = value;
+    } else if (time == 1) {
+        for (ptrdiff_t t = 0; t < n; t++) dst[t] = (REAL)(src[t] != 0);
+    } else {
+        for (ptrdiff_t t = 0; t < n; t++) dst[t] = (REAL)(src[t * time] != 0);
+    }
+}
+
+CT_INLINE void FN(apply_mask)(REAL *dst, const char *mask, const ct_series *x, ptrdiff_t n)
+{
+    const ptrdiff_t width = x->width, time = x->mask_time_stride;
+    if (x->hides && width == 1 && time == 1) {
+        for (ptrdiff_t t = 0; t < n; t++) dst[t] = mask[t] ? dst[t] : 0;
+        return;
+    }
+    for (ptrdiff_t t = 0; t < n; t++) {
+        if (mask[t * time]) continue;
+        for (ptrdiff_t c = t * width; c < (t + 1) * width; c++)
+            if (x->hides || dst[c] * 0 != 0) dst[c] = 0;
+    }
+}
+
+static ptrdiff_t FN(gather_windows)(void *dst_, const ct_series *x, const ct_window *windows,
+                                    ptrdiff_t n)
+{
+    const ptrdiff_t steps = x->steps, width = x->width, size = steps * width;
+    if (n * size == 0) return -1;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const ct_window *w = &windows[i];
+        const int64_t begin = w->start + x->first;
+        /* its steps lo to hi - 1 are steps of the series */
+        ptrdiff_t hi = w->length - begin < steps ? w->length - begin : steps, lo = 0;
+        if (hi < 0) hi = 0;
+        if (begin < 0) lo = -begin < hi ? -begin : hi;
+        REAL *dst = (REAL *)dst_ + i * size, *at = dst + lo * width;
+        const ptrdiff_t step = w->origin + begin + lo;
+        const char *src = x->data + w->series * x->series_stride + step * x->time_stride;
+        if (lo > 0) memset(dst, 0, (size_t)(lo * width) * sizeof(REAL));
+        if (x->item == 1)
+            FN(steps_of_mask)(at, src, x->time_stride, hi - lo);
+        else if (x->item == 4)
+            FN(steps_float)(at, src, x, hi - lo);
+        else
+            FN(steps_double)(at, src, x, hi - lo);
+        if (x->mask)
+            FN(apply_mask)(at, x->mask + w->series * x->mask_series_stride +
+                                   step * x->mask_time_stride, x, hi - lo);
+        if (hi < steps) memset(dst + hi * width, 0, (size_t)((steps - hi) * width) * sizeof(REAL));
+    }
+    return x->item == 1 ? -1 : FN(first_not_finite)((const REAL *)dst_, n, size);
+}

@@ -104,6 +104,25 @@ typedef void (*ct_gemm)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k,
                         void *c, ptrdiff_t c_row,
                         const void *bias, int add, void *scratch);
 
+/* A window begins at step `start` of a series that has the steps 0 to length - 1; step 0 is
+   step `origin` of its part of the array. */
+typedef struct {
+    int64_t series, start, origin, length;
+} ct_window;
+
+/* What a window takes of series that share an array, strides in bytes: the steps from `first` on,
+   counted from the window's start. Where the mask, a byte for each step, is 0, it takes 0 for
+   values that are not finite, and for all if `hides`. */
+typedef struct {
+    const char *data;
+    const char *mask;  /* NULL: ones */
+    ptrdiff_t series_stride, time_stride, col_stride;
+    ptrdiff_t mask_series_stride, mask_time_stride;
+    ptrdiff_t first, steps, width;
+    int item;          /* 4 or 8: float32 or float64; 1: a mask */
+    int hides;
+} ct_series;
+
 typedef struct {
     const char *target;
     int32_t itemsize;
@@ -125,6 +144,9 @@ typedef struct {
     ptrdiff_t (*gather_csr)(void *dst, const void *data, int item, const void *indices,
                             int index_item, const void *indptr, int indptr_item,
                             const int64_t *index, int64_t first, ptrdiff_t n, ptrdiff_t width);
+    /* dst (n, steps, width) = windows of series; 0 where a series has no step */
+    ptrdiff_t (*gather_windows)(void *dst, const ct_series *x, const ct_window *windows,
+                                ptrdiff_t n);
 } ct_table;
 
 /* float (4) or double (8) kernels of a target: "avx512", "avx2", "neon", "baseline";

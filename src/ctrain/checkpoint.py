@@ -1,0 +1,359 @@
+"""The whole state of an estimator as a header and arrays, and back; `archive` makes it a file.
+
+a) Plain values are JSON. Objects of ctrain are their class's name and parameters; whatever else a
+   user handed over (functions, models of their own) is kept by name only, as `Missing`: prediction
+   does not need it, a further fit asks for it.
+b) Nothing that a file says is imported or run: classes come from a table, networks are recorded
+   through the checked shape rules.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import platform
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from . import archive, initializers, losses, models, optimizers, schedules
+from ._core.listing import listed
+from ._core.optim import Optimizer
+from ._core.parameters import Parameters
+from .archive import CheckpointError
+from .history import History
+from .network import Network
+from .stopping import Stopping
+from .training import State
+
+__all__ = ["CheckpointError", "Missing", "load", "read", "save"]
+
+#: numbers of a `State` that are neither arrays nor objects
+COUNTS = ("seed", "step", "epoch", "epoch_step", "first_step", "first_epoch", "partial", "data",
+          "stopped_by")  # fmt: skip
+#: values in one row of a tensor beyond which a file is refused
+LARGEST_ROW = 1 << 32
+
+
+def _objects() -> dict[str, type]:
+    """Classes that a file may name."""
+    found = {}
+    for module in (initializers, losses, models, optimizers, schedules):
+        for thing in vars(module).values():
+            if isinstance(thing, type) and issubclass(thing, BaseEstimator):
+                found[f"{module.__name__.removeprefix('ctrain.')}.{thing.__name__}"] = thing
+    return found
+
+
+OBJECTS = _objects()
+NAMES = {thing: name for name, thing in OBJECTS.items()}
+
+
+class Missing:
+    """Something of the user's that a file knows by name only.
+
+    Parameters
+    ----------
+    name : str
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<missing: {self.name}>"
+
+    def __eq__(self, other) -> bool:
+        return isinstance(other, Missing) and other.name == self.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+
+# ------------------------------------------------------------------------ values
+
+
+def encode(value):
+    """JSON of a parameter or attribute."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, np.ndarray):
+        kind = value.dtype.str if value.dtype.kind in "biufU" else "O"
+        return {"array": [encode(v) for v in value.reshape(-1).tolist()], "dtype": kind,
+                "shape": list(value.shape)}  # fmt: skip
+    if isinstance(value, (list, tuple)):
+        return {type(value).__name__: [encode(v) for v in value]}
+    if isinstance(value, dict):
+        return {"dict": [[encode(k), encode(v)] for k, v in value.items()]}
+    if type(value) in NAMES:
+        parameters = value.get_params(deep=False)
+        return {"object": NAMES[type(value)],
+                "parameters": {name: encode(v) for name, v in parameters.items()}}  # fmt: skip
+    if isinstance(value, Missing):
+        return {"missing": value.name}
+    named = value if hasattr(value, "__qualname__") else type(value)
+    return {"missing": f"{named.__module__}.{named.__qualname__}"}
+
+
+def decode(value):
+    """What :func:`encode` wrote."""
+    if not isinstance(value, dict):
+        return value
+    if "array" in value:
+        flat = [decode(v) for v in value["array"]]
+        if value["dtype"] == "O":
+            array = np.empty(len(flat), object)
+            array[:] = flat
+        elif np.dtype(value["dtype"]).kind in "biufU":
+            array = np.array(flat, value["dtype"])
+        else:
+            raise ValueError(f"no array of {value['dtype']!r} is kept")
+        return array.reshape(value["shape"])
+    if "list" in value:
+        return [decode(v) for v in value["list"]]
+    if "tuple" in value:
+        return tuple(decode(v) for v in value["tuple"])
+    if "dict" in value:
+        return {decode(k): decode(v) for k, v in value["dict"]}
+    if "missing" in value:
+        return Missing(str(value["missing"]))
+    kind = OBJECTS[value["object"]]
+    return kind(**{name: decode(v) for name, v in value["parameters"].items()})
+
+
+# ------------------------------------------------------------------------ writing
+
+
+def save(estimator, path, compress: bool = False) -> None:
+    """Write a fitted estimator, or one that is being fitted, to a file.
+
+    Parameters
+    ----------
+    estimator : Estimator
+    path : str or path-like
+        A file or a URL.
+    compress : bool, default=False
+        Whether to deflate the arrays.
+    """
+    header, arrays = _contents(estimator)
+    archive.write(path, header, arrays, compress)
+
+
+def _contents(estimator) -> tuple[dict, dict[str, np.ndarray]]:
+    network, state = estimator._network, estimator._state
+    parameters = network.parameters
+    parameters.pack()
+    entries, constants = listed(network.inference)
+    columns, steps = state.history.state()
+    arrays = {"weights": parameters.arena, "steps": steps}
+    arrays["history"] = np.array([list(map(float, c)) for c in columns.values()], np.float64)
+    arrays.update({f"constant.{k}": array for k, array in enumerate(constants)})
+    if state.best_weights is not None:
+        arrays["best_weights"] = state.best_weights
+    optimizer = None
+    if state.optimizer is not None:
+        optimizer = {"declaration": encode(state.optimizer.declaration), "t": state.optimizer.t}
+        for name, slot in zip(state.optimizer.names, state.optimizer.slots, strict=True):
+            arrays[f"slot.{name}"] = slot
+    learned = {name: encode(vars(estimator)[name]) for name in estimator._learned
+               if name in vars(estimator)}  # fmt: skip
+    header = {
+        "estimator": type(estimator).__name__,
+        "versions": _versions(),
+        "parameters": {k: encode(v) for k, v in estimator.get_params(deep=False).items()},
+        "learned": learned,
+        "network": {
+            "dtype": network.dtype.name,
+            "seed": network.seed,
+            "n_targets": network.n_targets,
+            "parameters": [
+                {"name": p.name, "shape": list(p.shape), "decay": p.decay, "trainable": p.trainable}
+                for p in parameters
+            ],
+            "tensors": entries,
+            "constants": [list(array.shape) for array in constants],
+            "outputs": {name: tensor.id for name, tensor in network.outputs.items()},
+        },
+        "state": {
+            **{name: getattr(state, name) for name in COUNTS},
+            "columns": list(columns),
+            "n_epochs": len(columns["epoch"]),
+            "optimizer": optimizer,
+            "schedule": encode(state.schedule),
+            "remembered": {k: encode(v) for k, v in _remembered(state.schedule).items()},
+            "stopping": None if state.stopping is None else dataclasses.asdict(state.stopping),
+            "best_weights": state.best_weights is not None,
+        },
+    }
+    return header, arrays
+
+
+def _remembered(schedule) -> dict:
+    """What a schedule has learned from the history."""
+    values = vars(schedule) if isinstance(schedule, schedules.Schedule) else {}
+    return {name: value for name, value in values.items() if name.endswith("_")}
+
+
+def _versions() -> dict[str, str]:
+    names = ("ctrain", "numpy", "scipy", "scikit-learn")
+    return {"python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in names}}  # fmt: skip
+
+
+# ------------------------------------------------------------------------ reading
+
+
+def read(path) -> tuple[dict, dict[str, np.ndarray]]:
+    """Header and arrays of a file, whose names, dtypes and shapes belong together.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is damaged, foreign, too new or inconsistent.
+    OSError
+        If it cannot be read.
+    """
+    return archive.read(path, _checked(_schema))
+
+
+def load(path, kinds: dict[str, type]):
+    """Read an estimator that can predict, and be fitted further.
+
+    Parameters
+    ----------
+    path : str or path-like
+    kinds : dict of str to type
+        Estimators by name.
+
+    Raises
+    ------
+    CheckpointError
+    OSError
+    """
+    return _checked(_build)(*read(path), kinds)
+
+
+def restore(network: Network, state: State, header: dict, arrays: dict) -> None:
+    """Bring a network that was recorded anew, and its state, to where a checkpoint stands.
+
+    Raises
+    ------
+    CheckpointError
+        If the network has other parameters.
+    """
+    theirs = [(p["name"], tuple(p["shape"])) for p in header["network"]["parameters"]]
+    mine = [(p.name, p.shape) for p in network.parameters]
+    if mine != theirs or network.dtype.name != header["network"]["dtype"]:
+        raise CheckpointError(
+            f"resume: the checkpoint's network has the parameters {dict(theirs)} in "
+            f"{header['network']['dtype']}, this model {dict(mine)} in {network.dtype.name}"
+        )
+    network.parameters.pack()[:] = arrays["weights"]
+    network.parameters.version += 1
+    _checked(_fill)(state, header, arrays)
+
+
+def _checked(function):
+    """Let whatever goes wrong with a file's contents be a CheckpointError."""
+
+    def checked(*arguments):
+        try:
+            return function(*arguments)
+        except CheckpointError:
+            raise
+        except Exception as error:
+            raise CheckpointError(
+                f"its contents do not fit together ({type(error).__name__}: {str(error)[:200]}); "
+                "it was not written by ctrain"
+            ) from error
+
+    return checked
+
+
+def _schema(header: dict) -> dict:
+    network, state = header["network"], header["state"]
+    dtype = network["dtype"]
+    if dtype not in ("float32", "float64"):
+        raise ValueError(f"a network computes in float32 or float64, not {dtype!r}")
+    flat = (dtype, (None,))
+    expected = {
+        "weights": flat,
+        "steps": ("float64", (4, None)),
+        "history": ("float64", (len(state["columns"]), state["n_epochs"])),
+    }
+    for k, shape in enumerate(network["constants"]):
+        expected[f"constant.{k}"] = (dtype, tuple(shape))
+    if state["best_weights"]:
+        expected["best_weights"] = flat
+    if state["optimizer"] is not None:
+        for name in decode(state["optimizer"]["declaration"]).slots():
+            expected[f"slot.{name}"] = flat
+    return expected
+
+
+def _build(header: dict, arrays: dict, kinds: dict[str, type]):
+    listing = header["network"]
+    parameters = Parameters(listing["dtype"])
+    at = 0
+    for p in listing["parameters"]:
+        shape = tuple(p["shape"])
+        size = int(np.prod(shape, dtype=object))
+        if p["name"] in parameters or size < 1 or at + size > len(arrays["weights"]):
+            raise ValueError(f"parameter {p['name']!r} does not fit into the weights")
+        values = arrays["weights"][at : at + size].reshape(shape)
+        parameters.declare(p["name"], values, None, p["decay"], p["trainable"], 0)
+        at += parameters.room(size)
+    if parameters.pack().shape != arrays["weights"].shape:
+        raise ValueError("the weights have another length than the parameters")
+    constants = [arrays[f"constant.{k}"] for k in range(len(listing["constants"]))]
+    network = Network.restored(
+        listing["tensors"], constants, listing["outputs"], parameters, listing["n_targets"],
+        listing["seed"],
+    )  # fmt: skip
+    if any(tensor.size > LARGEST_ROW for tensor in network.inference.tensors):
+        raise ValueError(f"a tensor has more than {LARGEST_ROW} values in a row")
+    kind = kinds[header["estimator"]]
+    estimator = kind(**{name: decode(v) for name, v in header["parameters"].items()})
+    for name in kind._learned:
+        if name in header["learned"]:
+            setattr(estimator, name, decode(header["learned"][name]))
+    state = State(seed=0)
+    _fill(state, header, arrays)
+    estimator._network, estimator._state, estimator.history_ = network, state, state.history
+    estimator._describe()
+    return estimator
+
+
+def _fill(state: State, header: dict, arrays: dict) -> None:
+    """Set a state to a checkpoint's."""
+    saved = header["state"]
+    for name in COUNTS:
+        value, kind = saved[name], type(getattr(state, name))
+        if name != "stopped_by" and type(value) is not kind:
+            raise ValueError(f"{name} must be of type {kind.__name__}; got {value!r}")
+        setattr(state, name, value)
+    columns = dict(zip(saved["columns"], arrays["history"].tolist(), strict=True))
+    columns["epoch"] = [int(epoch) for epoch in columns["epoch"]]
+    state.history = History.restored(columns, arrays["steps"])
+    state.schedule = decode(saved["schedule"])
+    for name, value in saved["remembered"].items():
+        if not name.endswith("_"):
+            raise ValueError(f"a schedule remembers names that end in _; got {name!r}")
+        setattr(state.schedule, name, decode(value))
+    stopping = saved["stopping"]
+    state.stopping = None if stopping is None else Stopping(**stopping)
+    weights = arrays["weights"]
+    state.best_weights = arrays.get("best_weights")
+    if state.best_weights is not None and state.best_weights.shape != weights.shape:
+        raise ValueError("best_weights has another length than weights")
+    state.optimizer = None
+    if saved["optimizer"] is not None:
+        optimizer = Optimizer(
+            decode(saved["optimizer"]["declaration"]), weights.dtype, len(weights)
+        )
+        for name, slot in zip(optimizer.names, optimizer.slots, strict=True):
+            slot[:] = arrays[f"slot.{name}"]
+        optimizer.t = saved["optimizer"]["t"]
+        state.optimizer = optimizer

@@ -1,0 +1,127 @@
+"""Rows that are held out to validate on, and scikit-learn's metrics of a fit."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+from sklearn.metrics import check_scoring
+
+from ._core import random
+from .validation import check_features, check_scorer
+
+
+def split(
+    n: int, fraction: float, shuffle: bool, seed: int, strata=None, weights=None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose the rows to train on and those to validate on.
+
+    Parameters
+    ----------
+    n : int
+        Rows.
+    fraction : float
+        Share to validate on.
+    shuffle : bool
+        Whether to choose at random; otherwise the last ones.
+    seed : int
+    strata : array of shape (n,), default=None
+        Labels, whose shares a random choice keeps as well as whole rows can; at least one row of
+        each stays to train on.
+    weights : array of shape (n,), default=None
+
+    Returns
+    -------
+    train, validate : ndarray of int64
+        Both rise.
+
+    Raises
+    ------
+    ValueError
+        If one of the parts has no row, or only rows of weight 0.
+    """
+    count = int(np.ceil(fraction * n))
+    order = np.arange(n)
+    if shuffle:
+        order = random.permutation(random.key(seed, "validation"), n)
+    if shuffle and strata is not None:  # the last of each label's rows
+        order = order[np.argsort(strata[order], kind="stable")]
+        _, sizes = np.unique(strata, return_counts=True)
+        held = np.minimum(np.rint(fraction * sizes).astype(int), sizes - 1)
+        chosen = np.concatenate(
+            [np.arange(end - k, end) for end, k in zip(np.cumsum(sizes), held, strict=True)]
+        )
+        order = np.concatenate([np.delete(order, chosen), order[chosen]])
+        count = len(chosen)
+    remedy = "change it, pass X_val and y_val, or set early_stopping=False"
+    if not 0 < count < n:
+        use = "train" if count else "validate"
+        raise ValueError(
+            f"validation_fraction={fraction} of n_samples={n} leaves no row to {use} on; {remedy}"
+        )
+    train, validate = np.sort(order[: n - count]), np.sort(order[n - count :])
+    for part, use in ((train, "train"), (validate, "validate")):
+        if weights is not None and not weights[part].any():
+            raise ValueError(
+                f"validation_fraction={fraction} leaves only rows of sample_weight 0 to {use} on; "
+                f"drop those rows, {remedy}"
+            )
+    return train, validate
+
+
+def metric_name(metric) -> str:
+    """Name of a scorer, of its metric or of a function."""
+    if isinstance(metric, str):
+        return metric
+    function = getattr(metric, "_score_func", metric)
+    return getattr(function, "__name__", type(metric).__name__)
+
+
+def scorers(estimator) -> dict[str, Callable]:
+    """Scorers of an estimator's metrics and monitor by name; the loss is none of them."""
+    metrics = [] if estimator.metrics is None else estimator.metrics
+    metrics = metrics if isinstance(metrics, (list, tuple)) else [metrics]
+    named = [("metrics", metric) for metric in metrics]
+    if not (isinstance(estimator.monitor, str) and estimator.monitor == "loss"):
+        named.append(("monitor", estimator.monitor))
+    for name, metric in named:
+        check_scorer(estimator, name, metric)
+    return {metric_name(metric): check_scoring(estimator, metric) for _, metric in named}
+
+
+def scores_on(estimator, scorers: dict[str, Callable], parts: dict) -> Callable | None:
+    """Make a function that scores an estimator, as it then is, on parts of the data.
+
+    Parameters
+    ----------
+    estimator : Estimator
+    scorers : dict of str to scorer
+    parts : dict of str to tuple
+        X, y, sample weights or None, and rows (None for all).
+
+    Returns
+    -------
+    callable or None
+        ``scores() -> {"<part>_<metric>": number}``; None if there is no scorer.
+    """
+    if not scorers:
+        return None
+    taken = []
+    for part, (X, y, weight, rows) in parts.items():
+        X = check_features(copy.copy(estimator), X, reset=True)
+        y = np.asarray(y)
+        if weight is not None:
+            weight = np.broadcast_to(np.asarray(weight), y.shape[:1])
+        if rows is not None:
+            X, y, weight = X[rows], y[rows], None if weight is None else weight[rows]
+        taken.append((part, X, y, {} if weight is None else {"sample_weight": weight}))
+
+    def scores() -> dict[str, float]:
+        return {
+            f"{part}_{name}": float(scorer(estimator, X, y, **weight))
+            for part, X, y, weight in taken
+            for name, scorer in scorers.items()
+        }
+
+    return scores
