@@ -31,7 +31,7 @@ LEVELS = (
         "training",
         "intervals",
     },
-    {"estimator", "regressor", "classifier", "forecaster"},
+    {"estimator", "regressor", "classifier", "forecaster", "retries"},
     {"gradcheck", "display", "config", "__main__"},
     {"__init__"},
 )

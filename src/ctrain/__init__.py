@@ -8,6 +8,7 @@ from .config import show_config
 from .estimator import load
 from .gradcheck import check_gradients
 from .regressor import Regressor
+from .retries import fit_with_retries
 
 __version__ = "0.1.0"
 
@@ -18,6 +19,7 @@ __all__ = [
     "Tape",
     "callbacks",
     "check_gradients",
+    "fit_with_retries",
     "initializers",
     "load",
     "losses",
