@@ -30,7 +30,7 @@ def main(n_rows: int = 400_000, epochs: int = 2) -> dict[str, float]:
         path = Path(folder) / "rows.npy"
         y = write(path, n_rows)
         X = np.load(path, mmap_mode="r")
-        model = Regressor((32,), max_iter=epochs, batch_size=256, learning_rate_init=3e-3,
+        model = Regressor((32,), max_iter=epochs, batch_size=256, learning_rate_init=2e-2,
                           random_state=0)  # fmt: skip
         tracemalloc.start()
         model.fit(X[:-5000], y[:-5000])

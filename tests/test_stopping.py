@@ -97,7 +97,7 @@ def test_some_answers_by_hand():
         ([NAN, 1.0, NAN, NAN], "max", 2, 0.0, (2, 4)),
         ([5.0, 4.9, 4.8, 4.7], "min", 3, 0.5, (4, 4)),  # the best one by any margin
         ([5.0, 4.7, 4.4, 4.1], "min", 2, 0.5, (4, None)),  # gains add up
-        ([1.0, 1.5, 1.5, 1.6], "max", 3, 0.5, (4, 4)),  # equal to min_delta is not more
+        ([1.0, 1.5, 1.5, 1.5], "max", 3, 0.5, (2, 4)),  # equal to min_delta is not more
         ([INF, 1.0, -INF, 2.0], "min", 1, 0.0, (0, 1)),
         ([1.0, 2.0, 3.0], "max", 1, 0.0, (3, None)),
     ]:

@@ -2,8 +2,8 @@
 
 from . import callbacks, initializers, losses, models, optimizers, schedules
 from ._core.tape import Tape
-from .classifier import Classifier
 from .checkpoint import CheckpointError
+from .classifier import Classifier
 from .config import show_config
 from .estimator import load
 from .gradcheck import check_gradients

@@ -13,7 +13,7 @@ from . import checkpoint, losses, optimizers, schedules, training
 from ._core.parallel import effective_n_threads
 from ._core.source import Arrays
 from .callbacks.protocol import CallbackSupportMixin, Tasks
-from .held_out import metric_name, scorers, scores_on, split
+from .held_out import Scores, metric_name, scorers, split
 from .models import MLP
 from .network import Network, NotFiniteError
 from .stopping import Stopping
@@ -95,6 +95,12 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
         network = draft._network_for(data["n_features"], data["n_targets"], dtype, seed)
         state = training.State(seed=seed)
         training.check(network, settings)
+        parts = {"train": (X, y, sample_weight, rows)}
+        if held_out is not None:
+            parts["validation"] = (X_val, y_val, sample_weight_val, None)
+        elif validation is not None:
+            parts["validation"] = (X, y, sample_weight, validation[1])
+        scores = Scores(self, scorers(self), parts)
         if saved is not None:
             draft._check_same(saved[0], data)
             checkpoint.restore(network, state, *saved)
@@ -104,12 +110,6 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
                 state = self._state
             state.data = data
             state.begin(settings)
-        parts = {"train": (X, y, sample_weight, rows)}
-        if held_out is not None:
-            parts["validation"] = (X_val, y_val, sample_weight_val, None)
-        elif validation is not None:
-            parts["validation"] = (X, y, sample_weight, validation[1])
-        scores = scores_on(self, scorers(self), parts)
         self._train(draft, network, state, source, rows, settings, validation, scores, (X, y))
         self.fit_time_ = time.perf_counter() - started
         return self
@@ -124,9 +124,7 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
         state = training.State(seed=draft._seed_of_fit()) if first else self._state
         network = None if first else self._network
         if first or network.training is None:  # loaded from a file
-            network = draft._network_for(
-                features.shape[1], targets.shape[1], dtype, state.seed
-            )
+            network = draft._network_for(features.shape[1], targets.shape[1], dtype, state.seed)
             if not first:
                 network.continue_from(self._network)
         settings = draft._settings(source.n_rows, False, partial=True)
@@ -178,9 +176,7 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
         else:
             dtype = self._network.dtype
         check_finite(self, features, "X", dtype)
-        targets = self._take_targets(
-            y, features.shape[0], dtype, reset=reset, **about_targets
-        )
+        targets = self._take_targets(y, features.shape[0], dtype, reset=reset, **about_targets)
         weights = self._take_weights(sample_weight, targets, dtype)
         return _source(features, targets, weights), features, targets, weights, dtype
 

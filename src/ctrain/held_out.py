@@ -90,8 +90,8 @@ def scorers(estimator) -> dict[str, Callable]:
     return {metric_name(metric): check_scoring(estimator, metric) for _, metric in named}
 
 
-def scores_on(estimator, scorers: dict[str, Callable], parts: dict) -> Callable | None:
-    """Make a function that scores an estimator, as it then is, on parts of the data.
+class Scores:
+    """Metrics of an estimator, as it is when called, on parts of the data.
 
     Parameters
     ----------
@@ -100,28 +100,27 @@ def scores_on(estimator, scorers: dict[str, Callable], parts: dict) -> Callable 
     parts : dict of str to tuple
         X, y, sample weights or None, and rows (None for all).
 
-    Returns
-    -------
-    callable or None
-        ``scores() -> {"<part>_<metric>": number}``; None if there is no scorer.
+    Attributes
+    ----------
+    columns : list of str
+        ``<part>_<metric>``.
     """
-    if not scorers:
-        return None
-    taken = []
-    for part, (X, y, weight, rows) in parts.items():
-        X = check_features(copy.copy(estimator), X, reset=True)
-        y = np.asarray(y)
-        if weight is not None:
-            weight = np.broadcast_to(np.asarray(weight), y.shape[:1])
-        if rows is not None:
-            X, y, weight = X[rows], y[rows], None if weight is None else weight[rows]
-        taken.append((part, X, y, {} if weight is None else {"sample_weight": weight}))
 
-    def scores() -> dict[str, float]:
+    def __init__(self, estimator, scorers: dict[str, Callable], parts: dict) -> None:
+        self.estimator, self.scorers, self.parts = estimator, scorers, {}
+        self.columns = [f"{part}_{name}" for part in parts for name in scorers]
+        for part, (X, y, weight, rows) in parts.items() if scorers else ():
+            X = check_features(copy.copy(estimator), X, reset=True)
+            y = np.asarray(y)
+            if weight is not None:
+                weight = np.broadcast_to(np.asarray(weight), y.shape[:1])
+            if rows is not None:
+                X, y, weight = X[rows], y[rows], None if weight is None else weight[rows]
+            self.parts[part] = X, y, {} if weight is None else {"sample_weight": weight}
+
+    def __call__(self) -> dict[str, float]:
         return {
-            f"{part}_{name}": float(scorer(estimator, X, y, **weight))
-            for part, X, y, weight in taken
-            for name, scorer in scorers.items()
+            f"{part}_{name}": float(scorer(self.estimator, X, y, **weight))
+            for part, (X, y, weight) in self.parts.items()
+            for name, scorer in self.scorers.items()
         }
-
-    return scores

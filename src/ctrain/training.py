@@ -12,7 +12,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -26,6 +26,7 @@ from ._core import random
 from ._core.optim import Optimizer
 from ._core.source import Source
 from ._core.step import Status, accumulate, run_steps
+from .held_out import Scores
 from .history import History
 from .network import Network
 from .stopping import Stopping
@@ -159,7 +160,7 @@ def fit(
     state: State,
     *,
     validation: tuple[Source, np.ndarray | None] | None = None,
-    scores: Callable[[], dict[str, float]] | None = None,
+    scores: Scores | None = None,
     tasks=None,
 ) -> None:
     """Train a network in place, from where its state stands to the end.
@@ -176,7 +177,7 @@ def fit(
         the fit.
     validation : (Source, rows), default=None
         Its loss is computed after each epoch that is due; rows None for all.
-    scores : callable, default=None
+    scores : Scores, default=None
         Further metrics by the name of their column, computed with it.
     tasks : object, default=None
         Told of epochs: ``begin_epoch()`` and ``end_epoch() -> whether to stop``; and, once the
@@ -234,9 +235,7 @@ class _Fit:
         due = last or (state.epoch + 1 - state.first_epoch) % settings.validation_interval == 0
         if due:
             if self.validation is not None:
-                row["validation_loss"] = self.network.evaluate(
-                    *self.validation, settings.n_threads
-                )
+                row["validation_loss"] = self.network.evaluate(*self.validation, settings.n_threads)
             if self.scores is not None:
                 row.update(self.scores())
         row["seconds"] = time.perf_counter() - self.epoch_started

@@ -5,6 +5,7 @@ A callback is set with ``estimator.set_callbacks(...)``. scikit-learn's own
 """
 
 from .checkpoint import Checkpoint
+from .loggers import CSVLogger, JSONLogger, LivePlot
 from .protocol import Callback, OnEpochEnd
 
-__all__ = ["Callback", "Checkpoint", "OnEpochEnd"]
+__all__ = ["CSVLogger", "Callback", "Checkpoint", "JSONLogger", "LivePlot", "OnEpochEnd"]

@@ -41,7 +41,9 @@ class _Lock:
         except OSError as error:
             os.close(descriptor)
             raise OSError(
-                errno.EBUSY, "another fit writes its checkpoints there; give each its own path", path
+                errno.EBUSY,
+                "another fit writes its checkpoints there; give each its own path",
+                path,
             ) from error
         self.path, self.descriptor = name, descriptor
 

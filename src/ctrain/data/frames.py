@@ -137,8 +137,8 @@ class PandasColumns:
 
     def stamps(self, name: str) -> Stamps:
         column = self.frame[name]
-        zone = getattr(column.dtype, "tz", None)
         if column.dtype.kind == "M":
+            zone = column.dt.tz
             _refuse_rows(column.isna().to_numpy(), name, "empty", "drop such rows")
             values = column.to_numpy(dtype=f"M8[{column.dt.unit}]")
             return Stamps(values, None if zone is None else str(zone), column.dtype)

@@ -165,20 +165,18 @@ class NBEATS(BaseEstimator):
             h = hidden_layers(
                 tape, residual, self.mlp_units, self.activation, self.dropout_prob_theta, name
             )
-            if basis is None:
-                backcast = linear(tape, h, residual.size, f"{name}.theta_b")
-                return backcast, shaped(
-                    tape, linear(tape, h, math.prod(shape), f"{name}.theta_f"), shape
-                )
-            size = len(basis[0])
+            size = len(basis[0]) if basis else residual.size
             backcast = linear(tape, h, size, f"{name}.theta_b")
-            theta = linear(tape, h, size * values, f"{name}.theta_f")
-            if values > 1:
-                theta = tape.transpose(tape.reshape(theta, (size, values)))
-            forecast = tape.matmul(theta, tape.constant(basis[1]))
-            if values > 1:
-                forecast = tape.transpose(forecast)
-            return tape.matmul(backcast, tape.constant(basis[0])), shaped(tape, forecast, shape)
+            size = len(basis[1]) if basis else shape[0]
+            forecast = linear(tape, h, size * values, f"{name}.theta_f")
+            if basis:
+                backcast = tape.matmul(backcast, tape.constant(basis[0]))
+                if values > 1:
+                    forecast = tape.transpose(tape.reshape(forecast, (size, values)))
+                forecast = tape.matmul(forecast, tape.constant(basis[1]))
+                if values > 1:
+                    forecast = tape.transpose(forecast)
+            return backcast, shaped(tape, forecast, shape)
 
         return record
 

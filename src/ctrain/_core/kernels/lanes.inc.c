@@ -101,11 +101,15 @@ typedef CT_CAT(ct_vd, CT_BITS) FN(doubles);
    only float64 data needs the FMA for one rounding. */
 CT_INLINE void FN(add_squares)(FN(doubles) *a, const REAL *x)
 {
-    typedef REAL PART __attribute__((vector_size(CT_BITS / 64 * sizeof(REAL))));
+    typedef REAL PART __attribute__((vector_size(CT_BITS / 64 * sizeof(REAL)), unused));
     for (int k = 0; k < DOUBLES; k++) {
+#if CT_BITS == 512 && !CT_F64 /* GCC 12 converts two halves and joins them */
+        FN(doubles) d = (FN(doubles))_mm512_cvtps_pd(_mm256_loadu_ps(x + k * 8));
+#else
         PART p;
         memcpy(&p, x + k * (CT_BITS / 64), sizeof p);
         FN(doubles) d = __builtin_convertvector(p, FN(doubles));
+#endif
 #if CT_F64
         a[k] = V_FMA(d, d, a[k]);
 #else

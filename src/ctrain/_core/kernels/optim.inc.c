@@ -44,22 +44,25 @@ CT_INLINE double FN(opt_correction)(double beta, int64_t t)
     return y;
 }
 
-/* the terms of a gradient: data, L2, L1 */
+/* the terms of a gradient: data, L2, L1; plain: neither clipped nor with a penalty */
 typedef struct {
     V factor, clip, l2, l1;
+    int plain;
 } FN(opt_terms);
 
 CT_INLINE FN(opt_terms) FN(opt_terms_of)(const ct_update_args *args, double weight_decay)
 {
+    const double l2 = args->alpha + weight_decay * args->decay;
     return (FN(opt_terms)){
-        V_SET((REAL)args->factor), V_SET((REAL)args->clip_value),
-        V_SET((REAL)(args->alpha + weight_decay * args->decay)), V_SET((REAL)args->l1),
+        V_SET((REAL)args->factor), V_SET((REAL)args->clip_value), V_SET((REAL)l2),
+        V_SET((REAL)args->l1), l2 == 0 && args->l1 == 0 && __builtin_isinf(args->clip_value),
     };
 }
 
 /* clamp(factor * grad, -clip, clip) + l2 * w + l1 * sign(w); NaN stays NaN */
 CT_INLINE V FN(opt_gradient)(const FN(opt_terms) *t, V grad, V w)
 {
+    if (t->plain) return grad * t->factor;
     V g = V_MAX(-t->clip, V_MIN(t->clip, grad * t->factor));
     V sign = (V)((VI)V_COPYSIGN(t->l1, w) & ~(w == V_SET(0)));
     return V_FMA(w, t->l2, g) + sign;

@@ -1,0 +1,323 @@
+"""The container of checkpoints: same bits back, whatever happens while it is written or to it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tracemalloc
+import zipfile
+
+import archive_mutants
+import numpy as np
+import pytest
+
+from ctrain import archive, members, storage
+from ctrain.archive import CheckpointError
+
+# ------------------------------------------------------------------------------ the same bits
+
+NANS = np.array([0x7FF8000000000001, 0xFFF0000000000002, 0x7FF4DEADBEEF0003], "u8").view("f8")
+CONTENTS = {
+    "scalar": np.array(3.5),
+    "none": np.empty((0, 3, 2), dtype="float32"),
+    "nans": NANS,
+    "signed.zeros": np.array([0.0, -0.0, np.inf, -np.inf, 5e-324]),
+    "fortran": np.asfortranarray(np.arange(12, dtype="float32").reshape(3, 4)),
+    "strided": np.arange(20, dtype="int16")[::3],
+    "big-endian": np.arange(5, dtype=">i8"),
+    "many+axes": np.arange(2**8, dtype="uint8").reshape((2,) * 8),
+    "boolean": np.array([[True, False]]),
+    **{dtype: np.array([0, 1, 100], dtype) for dtype in archive.DTYPES},
+}
+VALUES = {
+    "integers": [0, -1, 2**127, -(2**128)],
+    "floats": [0.1, -0.0, 1e-320, float("inf")],
+    "text": ["", 'é\ud800 \U0001f600 "\\\n', "}{][,:"],
+    "nothing": [None, True, False, {}, [], {"": {"deep": [[]]}}],
+}
+
+
+def shapes(arrays: dict):
+    """The schema of exactly these arrays."""
+    return lambda header: {name: (a.dtype, a.shape) for name, a in arrays.items()}
+
+
+def anything(header: dict) -> dict:
+    raise AssertionError("refused before the schema is asked")
+
+
+def save(path, header=VALUES, arrays=CONTENTS, **settings):
+    archive.write(path, header, arrays, **settings)
+    return path
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_what_was_written_is_read(tmp_path, compress):
+    path = save(tmp_path / "model.npz", compress=compress)
+    header, arrays = archive.read(path, shapes(CONTENTS))
+    assert header == VALUES and json.dumps(header) == json.dumps(VALUES)
+    assert list(arrays) == list(CONTENTS)
+    for name, array in CONTENTS.items():
+        assert arrays[name].dtype == array.dtype.newbyteorder("=")
+        assert arrays[name].shape == array.shape
+        assert arrays[name].tobytes() == array.astype(array.dtype.newbyteorder("=")).tobytes()
+        assert arrays[name].flags.writeable and arrays[name].flags.aligned
+
+
+def test_a_header_keeps_a_nan(tmp_path):
+    header, _ = archive.read(save(tmp_path / "a", {"loss": float("nan")}, {}), lambda header: {})
+    assert np.isnan(header["loss"])
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_other_programs_can_open_it(tmp_path, compress):
+    path = save(tmp_path / "model.npz", compress=compress)
+    with zipfile.ZipFile(path) as file:
+        assert file.testzip() is None
+        assert json.loads(file.read("header.json"))["header"] == VALUES
+    with np.load(path, allow_pickle=False) as file:
+        for name, array in CONTENTS.items():
+            assert file[name].tobytes() == array.astype(array.dtype.newbyteorder("<")).tobytes()
+            assert file[name].shape == array.shape
+    data = path.read_bytes()
+    assert hashlib.sha256(data[:-64]).hexdigest().encode() == data[-64:]  # head -c -64 | sha256sum
+
+
+def test_the_bytes_of_format_1(tmp_path):
+    """A file of any release must load in all later ones; this is the first one's."""
+    assert archive.FORMAT == 1
+    data = save(tmp_path / "a", {"step": 7}, {"w": np.arange(3, dtype="float32")}).read_bytes()
+    assert len(data) == 498
+    assert data[-64:] == b"42c7f18d7a15000ab3af0fac90d770c594ea3702b84c73c251eb68877fa350d2"
+
+
+def test_zip64_where_it_is_needed_and_nowhere_else(tmp_path, monkeypatch):
+    narrow = save(tmp_path / "narrow").read_bytes()
+    monkeypatch.setattr(members, "LIMIT", 300)
+    for name, arrays in (("some", CONTENTS), ("directory", {"w": np.zeros(2)})):
+        path = save(tmp_path / name, {"step": 1}, arrays)
+        header, found = archive.read(path, shapes(arrays))
+        assert header == {"step": 1} and found.keys() == arrays.keys()
+        with zipfile.ZipFile(path) as file:
+            assert file.testzip() is None
+            assert len(file.namelist()) == len(arrays) + 1
+    (tmp_path / "narrow").write_bytes(narrow)
+    with pytest.raises(CheckpointError, match="spells member"):
+        archive.read(tmp_path / "narrow", anything)
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match="spells member"):
+        archive.read(tmp_path / "some", anything)
+
+
+def test_zeros_that_shrink_like_a_bomb_can_be_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(archive, "FLOOR", 2 << 20)
+    arrays = {"slots": np.zeros(1 << 20, "float32"), "few": np.zeros(1000)}
+    path = save(tmp_path / "model.npz", {}, arrays, compress=True)
+    _, found = archive.read(path, shapes(arrays))
+    assert not found["slots"].any()
+    with zipfile.ZipFile(path) as file:
+        methods = {info.filename: info.compress_type for info in file.infolist()}
+    assert methods == {"header.json": 0, "slots.npy": 0, "few.npy": 8}
+
+
+# ------------------------------------------------------------------------ what cannot be written
+
+
+@pytest.mark.parametrize(
+    "header, arrays, error, message",
+    [
+        ({"a": (1, 2)}, {}, TypeError, r"header\['a'\] is a tuple; a header holds"),
+        ({"a": [0, {"b": np.int8(1)}]}, {}, TypeError, r"header\['a'\]\[1\]\['b'\] is a int8"),
+        ({1: 2}, {}, TypeError, "header: key 1 is a int, not a str"),
+        ({"a": 10**40}, {}, ValueError, r"header\['a'\]: more than 40 digits"),
+        ([], {}, TypeError, "header is a list"),
+        ({"a": eval("[" * 64 + "]" * 64)}, {}, ValueError, "nested more than 64 times"),
+        ({}, {"../w": np.zeros(1)}, ValueError, "array name '../w'"),
+        ({}, {".w": np.zeros(1)}, ValueError, "array name '.w'"),
+        ({}, {"w": np.array(["text"])}, TypeError, "array 'w' is <U4"),
+        ({}, {"w": np.array([{}])}, TypeError, "array 'w' is object"),
+        ({}, {"w": np.zeros(1, complex)}, TypeError, "array 'w' is complex128"),
+        ({"a": "x" * (1 << 24)}, {}, ValueError, "characters of JSON, more than 16777216"),
+        ({"a": [{}] * 300_000}, {}, ValueError, "header is too large for so few arrays"),
+        ({}, dict.fromkeys(map(str, range(10_001)), np.zeros(0)), ValueError, "at most 10000"),
+    ],
+)  # fmt: skip
+def test_what_a_file_cannot_hold(tmp_path, header, arrays, error, message):
+    with pytest.raises(error, match=message):
+        save(tmp_path / "model.npz", header, arrays)
+    assert not list(tmp_path.iterdir())
+
+
+# --------------------------------------------------------------------------- what is not read
+
+
+def test_foreign_files(tmp_path):
+    np.savez(tmp_path / "numpy.npz", w=np.zeros(3))
+    (tmp_path / "empty").touch()
+    (tmp_path / "text").write_text("no checkpoint at all\n" * 100)
+    for name in ("numpy.npz", "empty", "text"):
+        with pytest.raises(CheckpointError, match=f"{name}: not a checkpoint of ctrain"):
+            archive.read(tmp_path / name, anything)
+
+
+def test_what_is_not_a_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileNotFoundError, match="missing"):
+        archive.read(tmp_path / "missing", anything)
+    with pytest.raises(IsADirectoryError):
+        archive.read(tmp_path, anything)
+    with pytest.raises(OSError, match="not a regular file"):
+        archive.read(tmp_path / "pipe", anything)
+    for verb in (save, storage.check_writable):
+        with pytest.raises(IsADirectoryError):
+            verb(tmp_path)
+        with pytest.raises(OSError, match="not a regular file"):
+            verb(tmp_path / "pipe")
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_a_newer_format_says_so(tmp_path):
+    path = tmp_path / "model.npz"
+    path.write_bytes(archive_mutants.seal(b"of another kind altogether", 3))
+    with pytest.raises(CheckpointError, match="format 3, and this ctrain reads up to format 1; up"):
+        archive.read(path, anything)
+
+
+@pytest.mark.parametrize(
+    "expected, message",
+    [
+        ({}, "it has unknown arrays: w"),
+        ({"w": ("f4", (2, 3)), "b": ("f4", (3,))}, "it lacks arrays: b"),
+        ({"w": ("f8", (2, 3))}, r"array 'w' is float32 \(2, 3\), not float64 \(2, 3\)"),
+        ({"w": ("f4", (3, 2))}, r"array 'w' is float32 \(2, 3\), not float32 \(3, 2\)"),
+        ({"w": ("f4", (None, 2))}, r"not float32 \(None, 2\)"),
+        ({"w": ("f4", (6,))}, r"not float32 \(6,\)"),
+    ],
+)
+def test_the_schema_decides(tmp_path, monkeypatch, expected, message):
+    path = save(tmp_path / "model.npz", {}, {"w": np.zeros((2, 3), "f4")})
+    monkeypatch.setattr(archive, "_array", anything)  # no array is built before
+    with pytest.raises(CheckpointError, match=message):
+        archive.read(path, lambda header: expected)
+
+
+LEAST = {"step": np.array(7), "w": np.zeros(3, "f4")}
+
+
+def test_every_flipped_bit_and_every_cut_is_found(tmp_path):
+    path = save(tmp_path / "model.npz", {"step": 7}, LEAST)
+    data = path.read_bytes()
+    assert archive.read(path, shapes(LEAST))
+    n_found = 0
+    with open(path, "r+b", buffering=0) as file:
+        for at in range(len(data)):
+            changes = [data[at] ^ 1 << bit for bit in range(8)]
+            for change in changes:
+                os.pwrite(file.fileno(), bytes([change]), at)
+                with pytest.raises(CheckpointError):
+                    archive.read(path, anything)
+                n_found += 1
+            os.pwrite(file.fileno(), data[at : at + 1], at)
+            if data[at : at + 2] != data[at : at + 2][::-1]:
+                os.pwrite(file.fileno(), data[at : at + 2][::-1], at)
+                with pytest.raises(CheckpointError):
+                    archive.read(path, anything)
+                os.pwrite(file.fileno(), data[at : at + 2], at)
+        assert archive.read(path, shapes(LEAST))
+        for length in reversed(range(len(data))):
+            file.truncate(length)
+            with pytest.raises(CheckpointError):
+                archive.read(path, anything)
+    for more in (b"\0", b"0", b"PK\5\6" + bytes(18), data):
+        path.write_bytes(data + more)
+        with pytest.raises(CheckpointError):
+            archive.read(path, anything)
+        path.write_bytes(more + data)
+        with pytest.raises(CheckpointError):
+            archive.read(path, anything)
+    assert n_found == 8 * len(data)
+
+
+CROWDS = ("[],", "{},", '{"":0},', '"ab",', "1.5,", "300,", '"\\ud83d\\ude00",', '{"a":{}},')
+
+
+@pytest.mark.parametrize("unit", [*CROWDS, "keys", "escapes"])
+def test_a_crowded_header_costs_no_more_than_estimated(tmp_path, unit):
+    """The estimate decides what is read; it must be above what reading then takes."""
+    n = 20_000
+    items = f"[{unit * n}0]"
+    if unit == "keys":
+        items = "{" + ",".join(f'"{i:x}":0' for i in range(n)) + "}"
+    elif unit == "escapes":
+        items = '"' + "a" * (10 * n) + '\\ud83d\\ude00"'
+    text = f'{{"header":{{"x":{items}}},"arrays":{{}}}}'
+    path = tmp_path / "model.npz"
+    path.write_bytes(archive_mutants.assemble([archive_mutants.Part("header.json", text.encode())]))
+    tracemalloc.start()
+    archive.read(path, lambda header: {})
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(text) < peak < archive._cost(path.stat().st_size, text, [len(text)])
+
+
+def check(report: dict, count: int) -> None:
+    """A campaign that broke no promise and did not stop at the first gate."""
+    print(json.dumps(report, indent=1))
+    assert report["wrong"] == [] and report["events"] == []
+    funnel = report["funnel"]
+    assert funnel["made"] == count
+    assert funnel["zip"] >= 0.5 * count
+    assert funnel["header"] >= 0.2 * count
+    assert funnel["table"] >= 0.1 * count
+    assert 0.05 * count <= funnel["loaded"] <= 0.3 * count
+    assert report["kinds of refusal"] >= 50
+
+
+CAMPAIGN = """
+import json, pathlib, archive_mutants
+print(json.dumps(archive_mutants.campaign(pathlib.Path({folder!r}), {seed}, {count})))
+"""
+
+
+def test_hostile_files(tmp_path, run_python):
+    check(json.loads(run_python(CAMPAIGN.format(folder=str(tmp_path), seed=0, count=2000))), 2000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 11))
+def test_many_hostile_files(tmp_path, run_python, seed):
+    report = run_python(CAMPAIGN.format(folder=str(tmp_path), seed=seed, count=10_000))
+    check(json.loads(report), 10_000)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "open(path, 'wb').close()",
+        "__import__('this_module_does_not_exist')",
+        "__import__('subprocess').run(['true'])",
+        "compile('1', 'name', 'eval')",
+        "__import__('pickle').loads(b'cos\\nsystem\\n.')",
+    ],
+)
+def test_the_campaign_sees_what_must_not_happen(tmp_path, run_python, code):
+    report = run_python(
+        f"""
+        import json, pathlib, archive_mutants
+        path = {str(tmp_path / "other")!r}
+
+        def schema(header, plain=archive_mutants.schema):
+            try:
+                {code}
+            except ImportError:
+                pass
+            return plain(header)
+
+        import subprocess, pickle, contextlib, io
+        archive_mutants.archive.write(path, {{}}, {{}})
+        archive_mutants.schema = schema
+        print(json.dumps(archive_mutants.campaign(pathlib.Path({str(tmp_path)!r}), 0, 30)))
+        """
+    )
+    assert json.loads(report)["events"]
