@@ -97,6 +97,19 @@ def test_columns_of_unequal_lengths():
         read_panel(BASE | {"y": [1]})
 
 
+@pytest.mark.parametrize("ending", ["Z", "+00:00", "-05:00", "+0530"])
+def test_text_with_a_time_zone(ending):
+    """Which numpy would drop."""
+    stamps = [f"2024-01-0{day}T12:00{ending}" for day in (1, 2)]
+    message = r"'ds' holds text or Python objects with a time zone, such as '2024-01-01.*'; convert"
+    data = {"unique_id": [1, 1], "ds": stamps, "y": [1, 2]}
+    for library in (dict, pd.DataFrame, pl.DataFrame):
+        with pytest.raises(ValueError, match=message):
+            read_panel(library(data))
+    with pytest.raises(ValueError, match=message):
+        read_panel(data | {"ds": [pd.Timestamp(stamp).to_pydatetime() for stamp in stamps]})
+
+
 def test_empty_names_of_series():
     for library in (pd.DataFrame, pl.DataFrame, dict):
         ids = np.array(["a", None, "b"], object)
@@ -194,6 +207,12 @@ def test_files_that_are_no_data(tmp_path, monkeypatch):
         ValueError, match=r"must end in .csv, .csv.gz, .parquet or .pq; got '.xlsx'"
     ):
         read_panel(tmp_path / "a.xlsx")
+    (tmp_path / "empty.csv").touch()
+    with pytest.raises(ValueError, match=r"file '.*empty.csv' cannot be read: empty"):
+        read_panel(tmp_path / "empty.csv")
+    (tmp_path / "a.pq").write_text("this is no Parquet file")
+    with pytest.raises(ValueError, match=r"file '.*a.pq' cannot be read: "):
+        read_panel(tmp_path / "a.pq")
     (tmp_path / "a.csv").write_text("id,ds,y\n1,2,3\n")
     with pytest.raises(ValueError, match=r"the file '.*a.csv' has no column 'unique_id'; its col"):
         read_panel(tmp_path / "a.csv")

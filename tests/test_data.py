@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import pickle
 import time
@@ -65,6 +66,12 @@ def as_csv(data, folder):
     return folder / "data.csv"
 
 
+def as_gzip(data, folder):
+    with gzip.open(folder / "data.csv.gz", "wb") as file:
+        file.write(pl.DataFrame(data).write_csv().encode())
+    return folder / "data.csv.gz"
+
+
 def as_parquet(data, folder):
     pl.DataFrame(data).write_parquet(folder / "data.parquet")
     return str(folder / "data.parquet")
@@ -83,6 +90,7 @@ def as_chunks(data, folder):
 
 
 SOURCES = {
+    "dates and times": lambda data, folder: data | {"ds": data["ds"].astype(object)},
     "dict": lambda data, folder: data,
     "lists": lambda data, folder: {name: values.tolist() for name, values in data.items()},
     "ISO text": lambda data, folder: data | {"ds": data["ds"].astype(str)},
@@ -104,6 +112,7 @@ SOURCES = {
     ),
     "Arrow stream": lambda data, folder: Exports(pl.DataFrame(data)),
     "CSV": as_csv,
+    "CSV, gzip": as_gzip,
     "Parquet": as_parquet,
     "Parquet folder": as_parquet_folder,
 }
@@ -374,6 +383,18 @@ def test_state_and_pickle(source, tmp_path):
     assert again.schema == replace(panel.schema, id_dtype=None, time_dtype=None)
     assert type(again.future_frame(2)) is type(panel.future_frame(2))
     assert_same(pickle.loads(pickle.dumps(panel)), panel)
+
+
+def test_a_csv_whose_columns_change_further_down(tmp_path):
+    """Integers turn out to be numbers, and names text."""
+    n = 12_000
+    data = {"unique_id": np.repeat([7], n), "ds": np.arange(n), "y": np.arange(n)}
+    frame = pl.DataFrame(data).cast({"unique_id": pl.String, "y": pl.Float64})
+    frame = frame.with_columns(y=pl.col("y").cast(pl.Int64).cast(pl.String))
+    frame[n - 1, "y"], frame[n - 1, "unique_id"] = "0.5", "a"
+    frame.write_csv(tmp_path / "a.csv")
+    panel = read_panel(tmp_path / "a.csv")
+    assert panel.ids.tolist() == ["7", "a"] and panel.y[-1] == 0.5
 
 
 def test_no_data_frame_library_is_imported_unasked(run_python):

@@ -18,7 +18,7 @@ import ctrain
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
-PAGES = ["README.md", "docs/index.md", "docs/user_guide.md", "docs/losses.md"]
+PAGES = ["README.md", *(f"docs/{p}.md" for p in ("index", "user_guide", "losses", "schedules"))]
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 

@@ -192,6 +192,8 @@ def _spell(header: dict, arrays: Mapping, compress: bool) -> list:
 
 def _checked(header: dict, arrays: Mapping) -> tuple[str, dict[str, np.ndarray]]:
     """The JSON text and the arrays as they lie in the file, of what a file can hold."""
+    if type(header) is not dict:
+        raise TypeError(f"header is a {type(header).__name__}, not a dict")
     _check_values(header)
     if len(arrays) >= members.MAX_MEMBERS:
         raise ValueError(
@@ -324,7 +326,7 @@ def _contents(body: memoryview, found: Sequence[Member]) -> tuple[dict, dict]:
                 f"the limit of {_budget(len(body))}"
             )
         contents = json.loads(text, object_pairs_hook=_unique, parse_int=_integer)
-        _check_values(contents)
+        _check_values(contents, depth=0)
     except (ValueError, TypeError, RecursionError) as error:
         if isinstance(error, CheckpointError):
             raise
@@ -354,8 +356,8 @@ def _unique(pairs: list[tuple]) -> dict:
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > MAX_DIGITS:
-        raise ValueError(f"an integer has {len(digits)} digits, more than {MAX_DIGITS}")
+    if len(digits.lstrip("-")) > MAX_DIGITS:
+        raise ValueError(f"an integer has more than {MAX_DIGITS} digits")
     return int(digits)
 
 

@@ -7,9 +7,9 @@ exports Arrow (polars, pyarrow, ...) and files are read by polars.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,8 +17,6 @@ import numpy as np
 
 #: a column of this name says which rows count: 1 or 0, True or False
 AVAILABLE = "available_mask"
-
-FILES = {".csv": "scan_csv", ".parquet": "scan_parquet", ".pq": "scan_parquet"}
 
 
 @dataclass(frozen=True)
@@ -98,8 +96,7 @@ def open_frame(data, wanted: Iterable[str], optional: Iterable[str] = ()):
     """
     wanted = tuple(dict.fromkeys(wanted))
     if isinstance(data, str | os.PathLike):
-        lazy = _scan(Path(data), wanted)
-        return PolarsColumns(lazy, wanted, optional, "polars", f"file {os.fspath(data)!r}")
+        return _open_file(Path(data), wanted, optional)
     library = type(data).__module__.partition(".")[0]
     if library == "pandas" and hasattr(data, "columns"):
         return PandasColumns(data, wanted, optional)
@@ -295,21 +292,28 @@ def _polars(what: str):
     return polars
 
 
-def _scan(path: Path, wanted):
-    pl = _polars(f"file {os.fspath(path)!r}")
+def _open_file(path: Path, wanted, optional) -> PolarsColumns:
+    what = f"file {os.fspath(path)!r}"
+    pl = _polars(what)
     if not path.exists():
-        raise FileNotFoundError(f"no file {os.fspath(path)!r}")
-    if path.is_dir():
-        return pl.scan_parquet(path)
-    suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
-    if suffix not in FILES:
-        raise ValueError(
-            f"file {os.fspath(path)!r} must end in .csv, .csv.gz, .parquet or .pq; got "
-            f"{path.suffix!r}"
-        )
-    if suffix != ".csv":
-        return pl.scan_parquet(path)
-    return pl.scan_csv(path, try_parse_dates=True, infer_schema_length=10_000)
+        raise FileNotFoundError(f"no {what}")
+    suffix = ".parquet" if path.is_dir() else Path(path.name.removesuffix(".gz")).suffix.lower()
+    if suffix == ".csv":
+        # a column that changes its type further down asks for a look at the whole file
+        scans = [
+            partial(pl.scan_csv, path, try_parse_dates=True, infer_schema_length=n_rows)
+            for n_rows in (10_000, None)
+        ]
+    elif suffix in (".parquet", ".pq"):
+        scans = [partial(pl.scan_parquet, path)]
+    else:
+        raise ValueError(f"{what} must end in .csv, .csv.gz, .parquet or .pq; got {suffix!r}")
+    for scan in scans:
+        try:
+            return PolarsColumns(scan(), wanted, optional, "polars", what)
+        except pl.exceptions.PolarsError as error:
+            reason = str(error).partition("\n")[0]
+    raise ValueError(f"{what} cannot be read: {reason}")
 
 
 def _check_names(names: list, wanted, what: str) -> None:
@@ -373,15 +377,17 @@ def _as_stamps(values: np.ndarray, name: str, dtype) -> Stamps:
     if kind in "iu":
         return Stamps(values.astype(np.int64, copy=False), None, dtype)
     if kind in "OUT":
-        aware = next((v for v in values if getattr(v, "tzinfo", None) is not None), None)
-        if aware is not None:
-            raise TypeError(
-                f"column {name!r} holds Python datetimes with a time zone ({aware!r}); make it a "
-                "pandas or polars column with that zone"
+        words = values.astype(str)  # numpy would drop a time zone
+        zoned = np.strings.endswith(words, "Z") | (np.strings.rfind(words, "+") > 9)
+        zoned |= np.strings.rfind(words, "-") > 9
+        if zoned.any():
+            raise ValueError(
+                f"column {name!r} holds text or Python objects with a time zone, such as "
+                f"{words[np.argmax(zoned)].item()!r}; convert it with pandas.to_datetime or "
+                "polars' str.to_datetime"
             )
         try:
-            values = values.astype(str if kind == "T" else values.dtype).astype("M8")
-            values = values.astype("M8[us]") if values.dtype == "M8" else values
+            values = values.astype("M8") if kind == "O" else words.astype("M8")
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"column {name!r} must hold time stamps, integers or ISO 8601 text; got "
@@ -429,6 +435,6 @@ def is_frame(data) -> bool:
     library = type(data).__module__.partition(".")[0]
     return (
         isinstance(data, str | os.PathLike | Mapping)
-        or library in sys.modules.keys() & {"pandas", "polars"}
+        or library in ("pandas", "polars")
         or hasattr(data, "__arrow_c_stream__")
     )
