@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import hashlib
+import itertools
 import json
 import os
 import tracemalloc
@@ -70,15 +72,22 @@ def test_the_most_that_a_header_holds_is_read(tmp_path, monkeypatch):
     header = {"deep": deep, "long": [10**40 - 1, 1 - 10**40]}
     assert archive.read(save(tmp_path / "a", header, {}), lambda header: {}) == (header, {})
     monkeypatch.setattr(archive, "FLOOR", 2 << 20)
-    arrays, n_read = {"w": np.zeros(1000, "f4")}, 0
-    for compress in (False, True):
-        with pytest.raises(ValueError, match="header is too large"):  # noqa: PT012
-            for n in range(1, 10_000):
-                header = {"list": [{}] * (2000 + n)}
-                save(tmp_path / "a", header, arrays, compress=compress)
-                assert archive.read(tmp_path / "a", shapes(arrays))[0] == header
-                n_read += 1
-    assert n_read > 100
+    arrays = {"w": np.zeros(1000, "f4")}
+    for compress, unit in itertools.product((False, True), ([{}], [0.5], "a", "\\\U0001f600")):
+
+        def refused(n, compress=compress, unit=unit):
+            try:
+                archive._spell({"list": unit * n}, arrays, compress)
+            except ValueError as error:
+                assert str(error).startswith("the header is too large for so few arrays")
+                return True
+            return False
+
+        n = bisect.bisect(range(1_000_000), 0, key=refused) - 1
+        assert 1000 < n < 900_000
+        header = {"list": unit * n}
+        save(tmp_path / "a", header, arrays, compress=compress)
+        assert archive.read(tmp_path / "a", shapes(arrays))[0] == header
 
 
 def test_a_header_keeps_a_nan(tmp_path):

@@ -66,6 +66,16 @@ def test_curves_without_validation_mark_nothing():
     assert display.best_ == [] and len(display.lines_) == 1
 
 
+def test_a_best_epoch_that_is_told():
+    history = {"epoch": [1, 2, 3], "loss": [3.0, 2.0, 1.0], "validation_loss": [4.0, NAN, 3.0]}
+    line, point = TrainingCurveDisplay(history=history, best=1).plot().best_
+    assert (point.get_xdata()[0], point.get_ydata()[0]) == (1, 4.0)
+    [line] = TrainingCurveDisplay(history=history, best=2).plot().best_  # was not validated
+    assert set(line.get_xdata()) == {2}
+    line, _ = TrainingCurveDisplay(history=history).plot().best_
+    assert set(line.get_xdata()) == {3}
+
+
 def test_what_measures_the_same_shares_a_panel(fitted):
     columns = [
         "loss", "train_r2", "validation_loss", "learning_rate", "validation_r2", "seconds",
@@ -110,8 +120,8 @@ def test_two_fits_in_one_axes(fitted):
 
 
 def test_line_kw_wins(fitted):
-    display = TrainingCurveDisplay.from_estimator(fitted, line_kw={"c": "k", "lw": 4})
-    assert {(line.get_color(), line.get_linewidth()) for line in display.lines_} == {("k", 4)}
+    display = TrainingCurveDisplay.from_estimator(fitted, line_kw={"c": "k", "ms": 9})
+    assert {(line.get_color(), line.get_markersize()) for line in display.lines_} == {("k", 9)}
 
 
 @pytest.mark.parametrize(

@@ -90,12 +90,12 @@ def test_boxes_leave_out_what_the_outputs_do_not_need():
     tape = ctrain.Tape()
     x, unused = tape.input((3,), name="x"), tape.input((3,), name="unused")
     y = tape.exp(x)
-    tape.log(unused)
+    tape.softmax(tape.log(unused))
     boxes, edges = boxes_of(tape, {"y": y})
     assert [box.operations for box in boxes] == [["x"], ["exp"], ["y"]]
     boxes, edges = boxes_of(tape)
-    assert [box.operations for box in boxes] == [["x"], ["unused"], ["exp"], ["log"]]
-    assert edges == [(0, 2), (1, 3)]
+    assert [box.operations for box in boxes] == [["x"], ["unused"], ["exp"], ["log"], ["softmax"]]
+    assert edges == [(0, 2), (1, 3), (3, 4)]
 
 
 def test_an_output_that_others_read_ends_its_box():
@@ -176,7 +176,7 @@ def test_layered_drawings(seed):
             apart = np.maximum(low[i] - high[j], low[j] - high[i])
             assert apart.max() >= 17.99  # beside each other 18, below each other 30
     for (a, b), route in zip(edges, routes, strict=True):
-        assert (np.diff(route[:, 1]) >= 0).all()
+        assert (np.diff(route[:, 1]) > 0).all()  # an arrow's head follows its last piece
         assert np.allclose(route[0], [centers[a, 0], high[a, 1]], rtol=0, atol=1e-3)
         assert (
             np.isclose(route[-1, 1], low[b, 1], rtol=0, atol=1e-3)
@@ -197,6 +197,28 @@ def test_long_edges_are_straight():
     assert len(np.unique(routes[-1][2:-2, 0])) == 1
     for route in routes[1:-2]:
         assert np.ptp(route[:, 0]) < 1e-3  # the chain itself
+
+
+def test_edges_that_need_not_cross_do_not():
+    sizes = [(40.0, 20.0)] * 4
+    x = layered(sizes, [(0, 3), (1, 2)]).centers[:, 0]
+    assert (x[0] < x[1]) == (x[3] < x[2])
+    x = layered([(40.0, 20.0)] * 7, [(0, 1), (0, 2), (1, 4), (2, 3), (3, 5), (4, 6)]).centers[:, 0]
+    assert (x[1] < x[2]) == (x[4] < x[3]) == (x[6] < x[5])
+
+
+def test_forks_and_joins_are_centred():
+    sizes = [(40.0, 20.0), (90.0, 20.0), (20.0, 20.0), (40.0, 20.0)]
+    centers, routes, _ = layered(sizes, [(0, 1), (0, 2), (1, 3), (2, 3)])
+    x = centers[:, 0]
+    assert np.isclose(x[0], x[1:3].mean()) and np.isclose(x[3], x[1:3].mean())
+    assert (x[1] < x[2]) == (routes[2][-1, 0] < routes[3][-1, 0])  # they enter side by side
+
+
+def test_a_source_lies_just_above_its_first_use():
+    sizes = [(40.0, 20.0)] * 5
+    y = layered(sizes, [(0, 2), (2, 3), (3, 4), (1, 4)]).centers[:, 1]
+    assert y[1] == y[3] == y[4] - 50
 
 
 def test_a_layered_drawing_without_boxes():

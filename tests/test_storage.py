@@ -33,15 +33,27 @@ def temporaries(folder) -> list[str]:
 # ----------------------------------------------------------------------------------------- kills
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux numbers its ptrace requests so")
 def test_a_kill_at_each_system_call_of_a_save(tmp_path, run_python):
     """With `ptrace`, at the entry of each call of each thread; the call does not happen."""
-    code = "import json, pathlib, crashes; print(json.dumps(crashes.kills(pathlib.Path({!r}))))"
-    report = json.loads(run_python(code.format(str(tmp_path)), OPENBLAS_NUM_THREADS="1"))
+    report = json.loads(
+        run_python(
+            f"""
+            import json, pathlib, crashes
+            try:
+                report = crashes.kills(pathlib.Path({str(tmp_path)!r}))
+            except PermissionError as error:
+                report = str(error)
+            print(json.dumps(report))
+            """,
+            OPENBLAS_NUM_THREADS="1",
+        )
+    )
+    if isinstance(report, str):
+        pytest.skip(report)
     print(json.dumps(report, indent=1))
-    for name in ("first", "overwriting"):
-        found = report[name]
-        assert found["inside a save"] >= 0.2 * found["kills"]
-        assert found["inside a save"] >= 10
+    for found in report.values():
+        assert found["inside a save"] >= max(10, 0.2 * found["kills"])
         assert found["old file after"] and found["new file after"]
         assert found["old file after"] + found["new file after"] == found["kills"]
 

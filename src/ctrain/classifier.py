@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.sparse import issparse
-from scipy.special import log_softmax
 from sklearn.base import ClassifierMixin
 from sklearn.utils.metaestimators import available_if
 
@@ -13,6 +12,16 @@ from .callbacks.protocol import with_callbacks
 from .estimator import Estimator, takes_steps
 from .labels import Coded, check_class_weight, check_classes, listed, weights_of_classes
 from .validation import answers_unknown_names
+
+
+def _takes_parts(estimator) -> bool:
+    """Whether a classifier has ``partial_fit``; AttributeError with the remedy if not."""
+    if isinstance(estimator.class_weight, str):
+        raise AttributeError(
+            "partial_fit sees some of the rows, class_weight='balanced' needs all; pass a dict, "
+            "such as of sklearn.utils.class_weight.compute_class_weight"
+        )
+    return takes_steps(estimator)
 
 
 class Classifier(ClassifierMixin, Estimator):
@@ -285,7 +294,7 @@ class Classifier(ClassifierMixin, Estimator):
         y, y_val = _dense(y), _dense(y_val)
         return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val, resume)
 
-    @available_if(takes_steps)
+    @available_if(_takes_parts)
     @with_callbacks
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Train for one epoch on these rows, with the optimizer's state so far.
@@ -313,10 +322,10 @@ class Classifier(ClassifierMixin, Estimator):
         Raises
         ------
         ValueError
-            As :meth:`fit`; if features or classes are other ones, or ``class_weight="balanced"``,
-            which needs all rows.
+            As :meth:`fit`; if features or classes are other ones.
         AttributeError
-            With ``early_stopping=True``, because nothing is held out, and with lbfgs.
+            With ``early_stopping=True``, because nothing is held out, with
+            ``class_weight="balanced"``, which needs all rows, and with lbfgs.
 
         Examples
         --------
@@ -351,9 +360,7 @@ class Classifier(ClassifierMixin, Estimator):
         p = self._output(X)
         if self._multilabel:
             return (p > 0.5).astype(self._label_dtype)
-        if p.ndim == 2:  # two classes, of which p is the second one's
-            return self.classes_[(p[:, 0] > 0.5).astype(np.intp)]
-        return self.classes_[p[:, 0].argmax(axis=1)]
+        return self.classes_[p.argmax(axis=1)]
 
     def predict_proba(self, X):
         """Estimate the probability of each class, in the order of `classes_`.
@@ -373,18 +380,10 @@ class Classifier(ClassifierMixin, Estimator):
         sklearn.exceptions.NotFittedError, ValueError
             As :meth:`predict`.
         """
-        p = self._output(X)
-        if p.ndim == 3:
-            return p.reshape(p.shape[0], p.shape[2])
-        if self._multilabel:
-            return p
-        both = np.empty((len(p), 2), p.dtype)
-        both[:, 1:] = p
-        np.subtract(1.0, p, out=both[:, :1])
-        return both
+        return self._output(X)
 
     def predict_log_proba(self, X):
-        """Compute the logarithm of probabilities; from the logits, so finite where those are 0.
+        """Compute the logarithm of :meth:`predict_proba`; minus infinity where that is 0.
 
         Parameters
         ----------
@@ -399,13 +398,8 @@ class Classifier(ClassifierMixin, Estimator):
         sklearn.exceptions.NotFittedError, ValueError
             As :meth:`predict`.
         """
-        z = self._output(X, "logits")
-        if z.ndim == 3:
-            return log_softmax(z[:, 0], axis=1)
-        zero = z.dtype.type(0.0)
-        if self._multilabel:
-            return -np.logaddexp(zero, -z)
-        return -np.logaddexp(zero, np.concatenate([z, -z], axis=1))
+        with np.errstate(divide="ignore"):
+            return np.log(self._output(X))
 
     # ------------------------------------------------------------------- targets
 
@@ -413,24 +407,12 @@ class Classifier(ClassifierMixin, Estimator):
         several = not self._multilabel and len(self.classes_) > 2
         return _OfLogits(losses.resolve(self.loss), len(self.classes_) if several else 1)
 
-    def _network_for(self, n_features, n_targets, dtype, seed):
-        network = super()._network_for(n_features, n_targets, dtype, seed)
-        linked = network.outputs["prediction"]
-        node = next(node for node in network.inference.nodes if node.output is linked)
-        network.outputs["logits"] = node.inputs[0]
-        return network
-
     def _take_targets(
         self, y, n_rows, dtype, *, name="y", reset=False, partial=False, classes=None
     ):
         y = Coded.of(self, y, name, n_rows)
         if classes is not None:
             classes = Coded.of(self, classes, "classes").labels
-        if partial and isinstance(self.class_weight, str):
-            raise ValueError(
-                "class_weight='balanced' needs all rows, partial_fit sees some of them; pass a "
-                "dict, such as of sklearn.utils.class_weight.compute_class_weight"
-            )
         if reset:
             if partial and classes is None and not y.multilabel:
                 raise ValueError(
@@ -481,9 +463,14 @@ class Classifier(ClassifierMixin, Estimator):
             )
         check_class_weight(self)
 
+    def _describe(self) -> None:
+        super()._describe()
+        two = not self._multilabel and len(self.classes_) == 2
+        self.n_outputs_ = 1 if two else len(self.classes_)
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
+        tags.classifier_tags.multi_label = self.class_weight is None
         return tags
 
 
@@ -498,7 +485,11 @@ class _OfLogits(losses.Loss):
         return self.loss.record(tape, prediction, target)
 
     def link(self, tape, prediction):
-        return tape.softmax(prediction) if self.width > 1 else tape.sigmoid(prediction)
+        if self.width > 1:
+            return tape.softmax(tape.reshape(prediction, (self.width,)))
+        if prediction.shape == (1,):  # two classes, both to their last digits
+            prediction = tape.concat(tape.neg(prediction), prediction)
+        return tape.sigmoid(prediction)
 
 
 def _dense(y):

@@ -6,7 +6,6 @@ import copy
 from collections.abc import Callable
 
 import numpy as np
-from sklearn.metrics import check_scoring
 
 from ._core import random
 from .validation import check_features, check_scorer
@@ -87,6 +86,10 @@ def scorers(estimator) -> dict[str, Callable]:
         named.append(("monitor", estimator.monitor))
     for name, metric in named:
         check_scorer(estimator, name, metric)
+    if not named:
+        return {}
+    from sklearn.metrics import check_scoring  # costs as much to import as all of ctrain
+
     return {metric_name(metric): check_scoring(estimator, metric) for _, metric in named}
 
 

@@ -9,7 +9,6 @@ import numbers
 
 import numpy as np
 import scipy.sparse
-from sklearn.metrics import get_scorer_names
 from sklearn.utils.validation import check_array, check_random_state, validate_data
 
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
@@ -150,6 +149,8 @@ def check_choice(owner, name: str, choices: tuple[str, ...]) -> None:
 
 def check_scorer(owner, name: str, metric) -> None:
     """Check that a metric of parameter `name` is a scorer or the name of one."""
+    from sklearn.metrics import get_scorer_names  # costs as much to import as all of ctrain
+
     names = get_scorer_names()
     if callable(metric) or (isinstance(metric, str) and metric in names):
         return

@@ -84,7 +84,15 @@ class Panel:
         return self.calendar.shift(self.start, self.lengths - 1)
 
     def series_of(self, rows) -> np.ndarray:
-        """Index of the series that each row belongs to."""
+        """Index of the series that each row belongs to.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ctrain.data import read_panel
+        >>> read_panel(np.zeros((2, 5))).series_of([0, 4, 5])
+        array([0, 0, 1])
+        """
         return np.searchsorted(self.offsets, np.asarray(rows), side="right") - 1
 
     def stamps(self, rows=None) -> np.ndarray:
@@ -113,6 +121,14 @@ class Panel:
         ----------
         begins, ends : array of int of shape (n_series,)
             Row numbers of this panel.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ctrain.data import read_panel
+        >>> part = read_panel(np.arange(10.0).reshape(2, 5)).between([1, 5], [3, 6])
+        >>> part.y, part.offsets, part.start
+        (array([1., 2., 5.]), array([0, 2, 3]), array([1, 0]))
         """
         begins, ends = np.asarray(begins), np.asarray(ends)
         lengths = ends - begins
@@ -129,7 +145,15 @@ class Panel:
         )
 
     def until(self, stops) -> Panel:
-        """A copy of each series' rows before row ``stops[i]``."""
+        """A copy of each series' rows before row ``stops[i]``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ctrain.data import read_panel
+        >>> read_panel(np.arange(10.0).reshape(2, 5)).until([2, 6]).y
+        array([0., 1., 5.])
+        """
         return self.between(self.offsets[:-1], stops)
 
     def tail(self, n_rows: int) -> Panel:
@@ -217,7 +241,15 @@ class Panel:
         return f"series {self.name(int(self.series_of(row)))} at {stamp}"
 
     def find(self, ids: np.ndarray) -> np.ndarray:
-        """Index of the series of each name; -1 for names that are not here."""
+        """Index of the series of each name; -1 for names that are not here.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ctrain.data import read_panel
+        >>> read_panel(np.zeros((3, 5))).find(np.array([2, 7]))
+        array([ 2, -1])
+        """
         if self.ids.dtype.kind != np.asarray(ids).dtype.kind:
             return np.full(len(ids), -1)
         order = np.argsort(self.ids, kind="stable")
@@ -225,7 +257,16 @@ class Panel:
         return np.where(self.ids[order[at]] == ids, order[at], -1)
 
     def future_stamps(self, horizon: int) -> np.ndarray:
-        """The `horizon` stamps after each series' last, shape (n_series, horizon)."""
+        """The `horizon` stamps after each series' last, shape (n_series, horizon).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ctrain.data import read_panel
+        >>> read_panel([np.zeros(5), np.zeros(7)]).future_stamps(2)
+        array([[5, 6],
+               [7, 8]])
+        """
         return self.calendar.shift(self.end[:, None], np.arange(1, horizon + 1))
 
     def future_frame(self, horizon: int):

@@ -165,7 +165,6 @@ def joins(node: Node, sources: list[Tensor], n_readers: dict[Tensor, int]) -> bo
         (node.row.family == "elementwise" or node.op == "reshape")
         and len(sources) == 1
         and n_readers[sources[0]] == 1
-        and sources[0].level == node.output.level
     )
 
 
