@@ -194,6 +194,14 @@ SHAPES = (
 )  # fmt: skip
 
 
+def swell(rng, parts, contents):
+    """Zeros that fit, around the most that may be allocated for a small file."""
+    n = rng.choice((10**6, 5 * 10**6, 7 * 10**6, 9 * 10**6))
+    contents["arrays"]["loss"] = ["float64", [n]]
+    parts[0].content = json.dumps(contents).encode()
+    parts[3] = Part("loss.npy", npy(np.zeros(n)), members.DEFLATED)
+
+
 def npy_text(rng, parts):
     part = rng.choice(parts[1:] or parts)
     descr = rng.choice(("'<f4'", *DESCRS))
@@ -299,6 +307,8 @@ def mutant(rng: random.Random) -> bytes:
     """One file; nine in ten are sealed again after what was done to them."""
     parts, contents = valid(rng)
     form, gap = archive.FORMAT, b""
+    if rng.random() < 0.001:
+        swell(rng, parts, contents)
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         kind = rng.random()
         if kind < 0.45:

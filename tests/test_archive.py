@@ -286,6 +286,121 @@ def test_a_crowded_header_costs_no_more_than_estimated(tmp_path, unit):
     assert len(text) < peak < archive._cost(path.stat().st_size, text, [len(text)])
 
 
+W = {"header": {}, "arrays": {"w": ["float32", [4, 3]]}}
+PLAIN = archive_mutants.npy(np.ones((4, 3), "f4"))
+FLAGS = archive_mutants.npy(np.ones(3, bool))
+
+
+def table(*spec) -> dict:
+    return {"header": {}, "arrays": {"w": list(spec)}}
+
+
+@pytest.mark.parametrize(
+    "message, contents, content, lies",
+    [
+        ("", W, PLAIN, {}),
+        ("array name '../w' is not one", {"header": {}, "arrays": {"../w": []}}, PLAIN,
+         {"name": "../w.npy"}),
+        ("arrays in its zip archive are not those", {"header": {}, "arrays": {}}, PLAIN, {}),
+        ("does not hold 'header' and 'arrays'", {"header": {}, "tables": {}}, PLAIN, {}),
+        ("does not hold 'header' and 'arrays'", [[], {}], PLAIN, {}),
+        ("not both objects", {"header": [], "arrays": {}}, PLAIN, {}),
+        ("not both objects", {"header": {}, "arrays": [["w", []]]}, PLAIN, {}),
+        ("has no dtype that may be read", table("object", [4, 3]), PLAIN, {}),
+        ("has no dtype that may be read", table(["float32"], [4, 3]), PLAIN, {}),
+        ("has no dtype that may be read", table("float32", [4, 3], 0), PLAIN, {}),
+        ("has no dtype that may be read", {"header": {}, "arrays": {"w": "float32"}}, PLAIN, {}),
+        ("has no shape", table("float32", [-4, -3]), PLAIN, {}),
+        ("has no shape", table("float32", [True, 12]), PLAIN, {}),
+        ("has no shape", table("float32", [4.0, 3]), PLAIN, {}),
+        ("has no shape", table("float32", "43"), PLAIN, {}),
+        ("has no shape", table("float32", [1] * 33), PLAIN, {}),
+        ("has no shape", table("float32", [0, 2**62, 2**62]), PLAIN, {}),
+        ("has no shape", table("float32", [2**64 + 12]), PLAIN, {}),
+        (r"176 bytes, and float32 \(3, 3\) takes 164", table("float32", [3, 3]), PLAIN, {}),
+        (r"176 bytes, and float32 \(2147483648,\)", table("float32", [2**31]), PLAIN, {}),
+        (r"does not begin as float32 \(3, 4\)", table("float32", [3, 4]), PLAIN, {}),
+        (r"does not begin as int32 \(4, 3\)", table("int32", [4, 3]), PLAIN, {}),
+        ("booleans that are neither 0 nor 1", table("bool", [3]), FLAGS[:-1] + b"\2", {}),
+        ("another checksum", W, PLAIN, {"crc": 1}),
+        ("directory that does not fit", W, PLAIN, {"packed": 175, "size": 175}),
+        ("175 bytes, and", W, PLAIN, {"size": 175}),
+        ("spells member 'w.npy' wrongly", W, PLAIN, {"packed": 2**31}),
+        ("spells member 'w.npy' wrongly", W, PLAIN, {"packed": 2**32 + 176, "size": 2**32 + 176}),
+        ("of a foreign kind", W, PLAIN, {"method": 12}),
+        ("cannot be inflated", W, b"\xff" * 176, {"method": 8}),
+        ("directory that does not fit", W, PLAIN, {"offset": 0}),
+    ],
+)  # fmt: skip
+def test_each_lie_is_named(tmp_path, message, contents, content, lies):
+    parts = [archive_mutants.Part("header.json", json.dumps(contents).encode())]
+    parts.append(archive_mutants.Part("w.npy", content))
+    parts[1].lies = lies
+    refused(tmp_path, archive_mutants.assemble(parts), message, contents)
+
+
+def refused(tmp_path, data: bytes, message: str, contents: dict = W) -> None:
+    """The file is refused with that message, whatever its table says; without one it loads."""
+    path = tmp_path / "model.npz"
+    path.write_bytes(data)
+    if message:
+        with pytest.raises(CheckpointError, match=f"{path}: .*{message}"):
+            archive.read(path, lambda header: contents["arrays"])
+    else:
+        assert (archive.read(path, lambda header: contents["arrays"])[1]["w"] == 1).all()
+
+
+@pytest.mark.parametrize(
+    "message, text",
+    [
+        ("a key stands twice", '{"header":{"a":1,"a":1},"arrays":{"w":["float32",[4,3]]}}'),
+        ("a key stands twice", '{"header":{},"header":{},"arrays":{"w":["float32",[4,3]]}}'),
+        ("more than 40 digits", '{"header":{"a":%s},"arrays":{}}' % ("1" * 41)),
+        ("more than 40 digits", '{"header":{"a":%s},"arrays":{}}' % ("1" * 5000)),
+        ("nested more than 64", '{"header":{"a":%s},"arrays":{}}' % ("[" * 64 + "]" * 64)),
+        ("recursion", '{"header":{"a":%s},"arrays":{}}' % ("[" * 100_000 + "]" * 100_000)),
+        ("ordinal not in range", '{"header":{"\xe9":0},"arrays":{}}'),
+        ("Expecting", '{"header":{},"arrays":{}'),
+        ("Extra data", '{"header":{},"arrays":{}} {}'),
+        ("header is a int", "7"),
+        ("would take", '{"header":[%s0],"arrays":{}}' % ("[]," * 500_000)),
+        ("more than 16777216", '{"header":"%s","arrays":{}}' % ("a" * (1 << 24))),
+    ],
+)  # fmt: skip
+def test_each_lie_in_the_header_is_named(tmp_path, message, text):
+    part = archive_mutants.Part("header.json", text.encode("latin-1"))
+    refused(tmp_path, archive_mutants.assemble([part]), message)
+
+
+@pytest.mark.parametrize(
+    "message, content, more",
+    [
+        ("", PLAIN, b""),
+        ("does not end where it should", PLAIN, b"\0"),
+        ("does not end where it should", PLAIN, None),
+        ("longer than the 176 bytes it says", PLAIN + bytes(100_000_000), b""),
+        ("another checksum or size", PLAIN[:-1], b""),
+    ],
+)
+def test_each_lie_in_a_deflated_member_is_named(tmp_path, message, content, more):
+    header = archive_mutants.Part("header.json", json.dumps(W).encode())
+    part = archive_mutants.Part("w.npy", PLAIN, members.DEFLATED)
+    part.packed = b"".join(members.deflate([content]))
+    part.packed = part.packed[:-3] if more is None else part.packed + more
+    data = archive_mutants.assemble([header, part])
+    tracemalloc.start()
+    refused(tmp_path, data, message)
+    assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    tracemalloc.stop()
+
+
+def test_zip64_begins_where_the_narrow_fields_end():
+    def length(size):
+        return len(members._local(members.Member("w.npy", 0, 0, size, size, 0)))
+
+    assert length(2**32 - 1) == length(2**32 - 2) + 20
+
+
 def check(report: dict, count: int) -> None:
     """A campaign that broke no promise and did not stop at the first gate."""
     print(json.dumps(report, indent=1))

@@ -98,6 +98,13 @@ def test_stamps_between_the_grid():
         assert not start.holds(np.datetime64(stamp))
 
 
+def test_a_weekend_belongs_to_the_steps_before():
+    days = np.datetime64("2024-05-31") + np.arange(4)  # Friday to Monday
+    n, on = Calendar("B").steps(days[0], days)
+    assert_array_equal(n, [0, 0, 0, 1])
+    assert_array_equal(on, [True, False, False, True])
+
+
 def test_polars_months_keep_the_day():
     calendar = Calendar("1mo")
     expected = np.array(["2023-12-28T06", "2024-01-28T06", "2024-02-28T06"], "M8[s]")

@@ -163,6 +163,19 @@ def test_reading_changes_and_keeps_nothing_of_the_input():
         assert panel.mask.sum() in (len(data["y"]) // 2, -(-len(data["y"]) // 2))
 
 
+def test_a_series_may_start_where_another_ends():
+    data = {"unique_id": ["a", "a", "b", "b"], "ds": [1, 2, 2, 3], "y": [1, 2, 3, 4]}
+    assert_array_equal(read_panel(data).start, [1, 2])
+
+
+def test_more_series_than_sixteen_bits():
+    n = 70_000
+    ids, ds = np.repeat(np.arange(n), 2), np.tile([5, 6], n)
+    order = np.random.default_rng(0).permutation(2 * n)
+    panel = read_panel({"unique_id": ids[order], "ds": ds[order], "y": (10 * ids + ds)[order]})
+    assert_array_equal(panel.y, 10 * ids + ds)
+
+
 def test_names_integers_and_single_series():
     data = {"shop": [10, 9, 10, 9], "t": [2, 1, 1, 2], "sales": [4, 1, 3, 2]}
     schema = Schema(id_col="shop", time_col="t", target_col="sales")
@@ -343,9 +356,16 @@ def test_the_future():
     frame = panel.future_frame(5)
     n, h = panel.n_series, 5
     frame |= {"price": np.arange(n * h), "promo": -np.arange(n * h)}
-    extra = {"unique_id": ["nobody"], "ds": [frame["ds"][0]], "price": [0.5], "promo": [0.5]}
+    # nobody's row, one of the past, one too far ahead, one between the stamps
+    extra = {
+        "unique_id": np.array(["nobody", *panel.ids[:3]]),
+        "ds": frame["ds"][[0, 0, h, 2 * h]] + np.array([0, -1, 5, 0], "m8[h]"),
+        "price": np.full(4, 0.5),
+        "promo": np.full(4, 0.5),
+    }
+    extra["ds"][3] += np.timedelta64(30, "m")
     for library in (dict, pd.DataFrame, pl.DataFrame):
-        order = np.random.default_rng(0).permutation(n * h + 1)
+        order = np.random.default_rng(0).permutation(n * h + 4)
         rows = {name: np.concatenate([frame[name], extra[name]])[order] for name in extra}
         future = read_future(library(rows), panel, h)
         assert_array_equal(future[:, :, 0], np.arange(n * h).reshape(n, h))

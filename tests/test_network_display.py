@@ -108,6 +108,16 @@ def test_an_output_that_others_read_ends_its_box():
     assert edges == [(0, 1), (1, 2), (1, 3), (2, 4), (0, 5)]
 
 
+def test_a_reshape_is_named_where_it_stands_alone():
+    tape = ctrain.Tape()
+    x = tape.input((2, 3), name="x")
+    alone = tape.reshape(x, (6,))
+    joined = tape.reshape(tape.softmax(alone), (3, 2))
+    boxes, _ = boxes_of(tape, {"y": joined})
+    assert [box.operations for box in boxes] == [["x"], ["reshape"], ["softmax"], ["y"]]
+    assert [box.shape for box in boxes] == [(2, 3), (6,), (3, 2), (3, 2)]
+
+
 def test_network_of_a_tape():
     tape = ctrain.Tape()
     x = tape.input((4,), name=HOSTILE)

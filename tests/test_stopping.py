@@ -270,7 +270,10 @@ def test_an_interrupt_leaves_the_best_weights(error, at_step, best, after_epoch)
         return 1e-3
 
     fitted = small(
-        early_stopping=True, schedule=schedule, max_iter=20, monitor=scripted([1.0, 2.0] + [0.0] * 9)
+        early_stopping=True,
+        schedule=schedule,
+        max_iter=20,
+        monitor=scripted([1.0, 2.0] + [0.0] * 9),
     )
     with pytest.raises(error):
         fitted.fit(X, Y, X_val=X_VAL, y_val=Y_VAL)

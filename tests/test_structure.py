@@ -15,10 +15,12 @@ KERNELS = SOURCE / "ctrain" / "_core" / "kernels"
 # Lowest first. A module imports from its own level and from those before it.
 LEVELS = (
     {"_core", "initializers"},  # a parameter is filled when it is recorded
-    {"losses", "optimizers", "schedules", "distributions", "metrics", "data", "validation", "labels"},
+    {"losses", "optimizers", "schedules", "distributions", "metrics", "data", "validation", "labels", "scalers"},
     {"models"},
     {
         "network",
+        "masked",
+        "windowed",
         "curves",
         "history",
         "stopping",

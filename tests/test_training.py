@@ -48,7 +48,9 @@ def orders(monkeypatch):
 def test_split_is_a_partition(n, fraction, shuffle):
     held = math.ceil(fraction * n)
     if held == n:
-        with pytest.raises(ValueError, match=f"={fraction} of n_samples={n} leaves no row to train"):
+        with pytest.raises(
+            ValueError, match=f"={fraction} of n_samples={n} leaves no row to train"
+        ):
             split(n, fraction, shuffle, 0)
         return
     train, validate = split(n, fraction, shuffle, 0)
@@ -79,7 +81,9 @@ def test_stratified_split_keeps_the_shares():
 
 
 def test_a_split_without_rows_or_weight_names_the_numbers():
-    with pytest.raises(ValueError, match=r"validation_fraction=0.1 of n_samples=4 leaves no row to v"):
+    with pytest.raises(
+        ValueError, match=r"validation_fraction=0.1 of n_samples=4 leaves no row to v"
+    ):
         split(4, 0.1, True, 0, np.arange(4))
     weights = np.array([0.0, 0.0, 1.0, 1.0])
     with pytest.raises(ValueError, match="only rows of sample_weight 0 to train on"):

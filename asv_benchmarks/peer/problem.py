@@ -40,6 +40,15 @@ def order(rows: int, batch: int) -> np.ndarray:
     return np.random.default_rng(3).permutation(rows)[: steps * batch].reshape(steps, batch)
 
 
+def aligned(array: np.ndarray) -> np.ndarray:
+    """A C-contiguous copy that begins on a cache line, as matrices do inside the libraries."""
+    raw = np.empty(array.nbytes + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    copy = raw[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
 def loss(pairs, X: np.ndarray, y: np.ndarray) -> float:
     """Mean squared error of a ReLU network, in float64."""
     h = X.astype(np.float64)

@@ -122,13 +122,13 @@ def predict(threads: int, layers: list[int], rows: int, calls: int):
 def gemm(threads: int, m: int, k: int, n: int, form: str):
     """Products ``c (m, n) = a (m, k) @ b (k, n)``, many in one call."""
     rng = np.random.default_rng(0)
-    a = rng.normal(size=(m, k)).astype(np.float32)
-    b = rng.normal(size=(k, n)).astype(np.float32)
+    a = problem.aligned(rng.normal(size=(m, k)).astype(np.float32))
+    b = problem.aligned(rng.normal(size=(k, n)).astype(np.float32))
+    c = problem.aligned(np.zeros((m, n), np.float32))
     if form == "A transposed":
-        a = np.ascontiguousarray(a.T).T
+        a = problem.aligned(a.T).T
     if form == "B transposed":
-        b = np.ascontiguousarray(np.ascontiguousarray(b.T).T)  # the kept copy of b.T
-    c = np.empty((m, n), np.float32)
+        b = problem.aligned(np.ascontiguousarray(b.T).T)  # the kept copy of b.T
     repeat = max(1, int(2e8 / (2.0 * m * k * n)))
     dispatch.gemm(a, b, c)
     error = float(np.abs(c - a @ b).max())

@@ -50,15 +50,15 @@ def predict(threads: int, layers: list[int], rows: int, calls: int):
 def gemm(threads: int, m: int, k: int, n: int, form: str):
     """SciPy's ``sgemm``, called in a loop in C. BLAS is column-major: c.T = b.T @ a.T."""
     rng = np.random.default_rng(0)
-    a = rng.normal(size=(m, k)).astype(np.float32)
-    b = rng.normal(size=(k, n)).astype(np.float32)
-    c = np.empty((m, n), np.float32)
+    a = problem.aligned(rng.normal(size=(m, k)).astype(np.float32))
+    b = problem.aligned(rng.normal(size=(k, n)).astype(np.float32))
+    c = problem.aligned(np.zeros((m, n), np.float32))
     left, right = b, a
     flags = [b"N", b"N"]
     if form == "A transposed":
-        right, flags[1] = np.ascontiguousarray(a.T), b"T"
+        right, flags[1] = problem.aligned(a.T), b"T"
     if form == "B transposed":
-        left, flags[0] = np.ascontiguousarray(b.T), b"T"
+        left, flags[0] = problem.aligned(b.T), b"T"
     capsule = cython_blas.__pyx_capi__["sgemm"]
     name_of, pointer_of = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
     name_of.restype, name_of.argtypes = ctypes.c_char_p, [ctypes.py_object]

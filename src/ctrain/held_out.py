@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 
 import numpy as np
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _num_samples
 
 from ._core import random
-from .validation import check_features, check_scorer
+from .validation import check_scorer
 
 
 def split(
@@ -113,13 +114,12 @@ class Scores:
         self.estimator, self.scorers, self.parts = estimator, scorers, {}
         self.columns = [f"{part}_{name}" for part in parts for name in scorers]
         for part, (X, y, weight, rows) in parts.items() if scorers else ():
-            X = check_features(copy.copy(estimator), X, reset=True)
-            y = np.asarray(y)
+            given = {"X": X, "y": y}  # a scorer gets data in the user's form
             if weight is not None:
-                weight = np.broadcast_to(np.asarray(weight), y.shape[:1])
+                given["sample_weight"] = np.broadcast_to(np.asarray(weight), _num_samples(X))
             if rows is not None:
-                X, y, weight = X[rows], y[rows], None if weight is None else weight[rows]
-            self.parts[part] = X, y, {} if weight is None else {"sample_weight": weight}
+                given = {name: _safe_indexing(data, rows) for name, data in given.items()}
+            self.parts[part] = given.pop("X"), given.pop("y"), given
 
     def __call__(self) -> dict[str, float]:
         return {

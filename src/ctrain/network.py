@@ -67,11 +67,9 @@ class Network:
     def _record(self, model, loss, inputs, training):
         tape = Tape(self.dtype, training, self.seed, self.parameters)
         tensors = {name: tape.input(shape, name=name) for name, shape in inputs.items()}
-        target = tape.input((self.n_targets,), name="y")
         shape = (self.n_targets, loss.width) if loss.width > 1 else (self.n_targets,)
-        outputs = _outputs(model, tape, tensors, shape)
-        raw = outputs["prediction"]
-        cost = tape.as_tensor(loss.record(tape, raw, target), "loss")
+        cost, outputs = self._problem(tape, model, loss, tensors, shape)
+        cost = tape.as_tensor(cost, "loss")
         if cost.shape != () or cost.level != Level.ROW:
             raise ValueError(
                 "loss must return one number per row, a row-level tensor of shape (); got "
@@ -79,8 +77,15 @@ class Network:
             )
         if training and not compile_plan(tape, 1, loss=cost, backward=True).updated:
             raise ValueError("model: the loss depends on no trainable parameter; nothing to fit")
-        outputs["prediction"] = loss.link(tape, raw)
         return tape, cost, outputs
+
+    def _problem(self, tape: Tape, model, loss: Loss, inputs: dict, shape: tuple[int, ...]):
+        """Record model and loss; answer the loss and the outputs for prediction."""
+        target = tape.input((self.n_targets,), name="y")
+        outputs = record_model(model, tape, inputs, shape)
+        raw = outputs["prediction"]
+        cost = loss.record(tape, raw, target)
+        return cost, {**outputs, "prediction": loss.link(tape, raw)}
 
     @classmethod
     def restored(
@@ -182,12 +187,14 @@ class NotFiniteError(ValueError):
         self.row = row
 
 
-def _outputs(model, tape: Tape, inputs: dict[str, Tensor], shape: tuple[int, ...]) -> dict:
-    """Record a model and check what it returns."""
+def record_model(
+    model, tape: Tape, inputs: dict[str, Tensor], shape: tuple[int, ...], x: str = "x"
+) -> dict[str, Tensor]:
+    """Record a model and check what it returns; a plain function sees the input `x`."""
     if hasattr(model, "record"):
         answer = model.record(tape, inputs, shape)
     else:
-        answer = model(tape, inputs["x"])
+        answer = model(tape, inputs[x])
     outputs = dict(answer) if isinstance(answer, dict) else {"prediction": answer}
     if "prediction" not in outputs:
         raise ValueError(f"model: the returned dict needs 'prediction'; got {sorted(outputs)}")

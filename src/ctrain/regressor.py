@@ -106,8 +106,8 @@ class Regressor(RegressorMixin, Estimator):
         Mean training loss of each epoch.
     validation_loss_curve_ : list of float or None
         Loss on the validation rows after each epoch.
-    lr_curve_ : list of float or None
-        Last learning rate of each epoch; None with lbfgs.
+    lr_curve_ : list of float
+        Last learning rate of each epoch; NaN with lbfgs.
     loss_, best_loss_ : float
         Last and smallest of `loss_curve_`.
     n_iter_, t_ : int

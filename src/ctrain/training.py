@@ -243,7 +243,7 @@ class _Fit:
         state.epoch += 1
         state.epoch_step = 0
         exhausted = due and self._judge(row)
-        self._report(row, last)
+        self._report(row, last or exhausted)
         if self.tasks is not None and self.tasks.end_epoch():
             return "callback"
         if exhausted:

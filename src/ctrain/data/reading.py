@@ -163,8 +163,6 @@ def read_like(data, panel: Panel, *, static=None) -> Panel:
         present = open_frame(data, (), ()).names
         carried = not set(names) & set(present)
     freq = None if schema.kind == "array" else panel.calendar.freq
-    if schema.kind == "array" and schema.id_col is not None:
-        schema = replace(schema, kind="dict")
     read = read_panel(
         data,
         replace(schema, stat_exog=()) if carried else schema,

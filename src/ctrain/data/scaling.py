@@ -69,8 +69,7 @@ class SeriesScaler:
         self.center_, self.scale_ = np.zeros(shape), np.ones(shape)
         if self.kind == "none":
             return self
-        rows = panel.mask.copy()
-        rows[_rows(stops, panel.offsets[1:])] = False
+        rows = panel.mask
         counts = _reduce(np.add, rows.astype(np.int64), begins, stops)
         some = np.flatnonzero((stops > begins) & (counts > 0))
         if len(some):

@@ -72,8 +72,8 @@ def boxes_of(
     """Boxes and edges of what a tape computes.
 
     Elementwise operations and reshapes join the box before them where nothing else reads it, so a
-    dense layer with its activation is one box; parameters and constants stand in the box that
-    reads them, broadcasts are left out.
+    dense layer with its activation is one box and a reshape no more than its shape. Parameters and
+    constants stand in the box that reads them; broadcasts are left out.
 
     Parameters
     ----------
@@ -143,7 +143,8 @@ def boxes_of(
         else:
             box = Box("operation", output.level, [], output.shape)
             where = place(box, sources)
-        box.operations.append(_operation(node, [tape.constants.get(x.id) for x in read]))
+        if node.op != "reshape" or not box.operations:  # else the shape says it
+            box.operations.append(_operation(node, [tape.constants.get(x.id) for x in read]))
         box.shape = output.shape
         for name in [tape.parameter_of[x.id] for x in read if x.id in tape.parameter_of]:
             parameter = tape.parameters[name]

@@ -1,0 +1,88 @@
+"""A network over windows of series: scaled in, scaled back out, and a loss that knows gaps."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._core.tape import Tape
+from .losses import Loss
+from .masked import masked
+from .network import Network, record_model
+from .scalers import Scaler
+
+
+class WindowNetwork(Network):
+    """Records a forecasting model between the scaler of its window and the loss.
+
+    Parameters
+    ----------
+    model : object
+        With ``record(tape, inputs, shape)``, or a callable ``model(tape, past_y)``.
+    loss : Loss
+        Compares scaled values.
+    inputs : dict of str to tuple of int
+        ``past_y`` and ``past_mask`` of shape (input_size,), and what covariates there are.
+    horizon : int
+    dtype : dtype
+    seed : int
+    scaler : Scaler
+    gaps : bool
+        Whether some steps of the horizon may not be available.
+    horizon_weight : ndarray of shape (horizon,) or None
+        Weight of each step; None = all alike.
+    """
+
+    def __init__(
+        self, model, loss: Loss, inputs, horizon: int, dtype, seed: int, *, scaler: Scaler,
+        gaps: bool = False, horizon_weight: np.ndarray | None = None,
+    ) -> None:  # fmt: skip
+        self.scaler, self.gaps, self.horizon_weight = scaler, gaps, horizon_weight
+        super().__init__(model, loss, inputs, horizon, dtype, seed)
+
+    def _problem(self, tape: Tape, model, loss: Loss, inputs: dict, shape: tuple[int, ...]):
+        target = tape.input((self.n_targets,), name="y")
+        available = tape.input((self.n_targets,), name="y_mask")
+        past, mask = inputs["past_y"], inputs["past_mask"]
+        location, scale = self.scaler.record(tape, past, mask)
+        affine = self.scaler.affine(tape)
+        values = _scaled(tape, past, location, scale, affine)
+        if location is not None or affine is not None:
+            values = tape.mul(values, mask)  # what is missing is 0 after scaling too
+        target = _scaled(tape, target, location, scale, affine)
+        outputs = record_model(model, tape, {**inputs, "past_y": values}, shape, x="past_y")
+        raw = outputs["prediction"]
+        if self.gaps or self.horizon_weight is not None:
+            weight = tape.constant(
+                np.ones(self.n_targets) if self.horizon_weight is None else self.horizon_weight
+            )
+            if self.gaps:
+                weight = tape.mul(available, weight)
+            else:
+                weight = tape.record("broadcast", weight, shape=weight.shape, batch=True)
+            cost = masked(tape, loss, raw, target, weight)
+        else:
+            cost = loss.record(tape, raw, target)
+        prediction = _unscaled(tape, loss.link(tape, raw), location, scale, affine)
+        return cost, {**outputs, "prediction": prediction}
+
+
+def _scaled(tape: Tape, x, location, scale, affine):
+    """(x - location) / scale * gain + bias"""
+    if location is not None:
+        x = tape.sub(x, location)
+    if scale is not None:
+        x = tape.div(x, scale)
+    if affine is not None:
+        x = tape.add(tape.mul(x, affine[0]), affine[1])
+    return x
+
+
+def _unscaled(tape: Tape, x, location, scale, affine):
+    """The inverse, also of several values for each step."""
+    if affine is not None:
+        x = tape.div(tape.sub(x, affine[1]), affine[0])
+    if scale is not None:
+        x = tape.mul(x, scale)
+    if location is not None:
+        x = tape.add(x, location)
+    return x
