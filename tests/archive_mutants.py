@@ -291,7 +291,7 @@ def nest(rng, depth: int) -> str:
 def crowd(rng) -> str:
     """Many small objects, whose Python form is many times their text."""
     unit = rng.choice(("[],", "{},", '{"":0},', '"ab",', "1.5,", "0,", "300,", '"\\ud83d\\ude00",'))
-    return "[" + unit * rng.choice((10, 100, 1000, 1000, 1000, 100_000)) + "0]"
+    return "[" + unit * rng.choice((10, 100, 1000, 1000, 1000, 30_000)) + "0]"
 
 
 # ------------------------------------------------------------------------------------ a mutant

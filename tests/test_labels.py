@@ -199,12 +199,17 @@ def test_class_weights_of_strings():
     assert same_bits(mine.predict_proba(X), other.predict_proba(X))
 
 
-def test_class_weights_weigh_validation_rows():
+@pytest.mark.parametrize("class_weight", ["balanced", {0: 2.0, 1: 0.25, 2: 1.0}])
+def test_class_weights_weigh_validation_rows(class_weight):
+    """With the weights of training, also where other classes are frequent."""
     X, y = problem()
-    Xv, yv = problem(seed=5)
-    each = {0: 2.0, 1: 0.25, 2: 1.0}
+    Xv, yv = X[30:], np.roll(y, 1)[30:]
+    assert (np.bincount(y) / 90 != np.bincount(yv) / 60).any()
+    each = class_weight
+    if each == "balanced":
+        each = dict(enumerate(compute_class_weight("balanced", classes=np.arange(3), y=y)))
     rows, rows_v = np.vectorize(each.get)(y), np.vectorize(each.get)(yv)
-    mine = quick(class_weight=each, early_stopping=True).fit(X, y, X_val=Xv, y_val=yv)
+    mine = quick(class_weight=class_weight, early_stopping=True).fit(X, y, X_val=Xv, y_val=yv)
     other = quick(early_stopping=True).fit(X, y, rows, X_val=Xv, y_val=yv, sample_weight_val=rows_v)
     assert mine.validation_loss_curve_ == other.validation_loss_curve_
 

@@ -154,7 +154,7 @@ def test_wheel_is_small_and_holds_no_source(wheel, unpacked):
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
     extensions = {f"ctrain/_core/{module}{suffix}" for module in modules}
     content = {name for name in names if ".dist-info/" not in name}
-    assert content == python | extensions | {"ctrain/py.typed"}
+    assert content == python | extensions | {"ctrain/py.typed", "ctrain/data/air_passengers.csv"}
 
     assert fields["License-Expression"] == "BSD-3-Clause"
     assert fields["Version"] == ctrain.__version__

@@ -217,7 +217,7 @@ def test_plain_arrays_skip_validation_with_the_same_answer(monkeypatch):
     def never(*_, **__):
         raise AssertionError("a plain array of the fitted width was validated at length")
 
-    monkeypatch.setattr("ctrain.estimator.check_features", never)
+    monkeypatch.setattr("ctrain.tabular.check_features", never)
     for dtype in (np.float64, np.float32):
         fitted.predict(X.astype(dtype))
     assert same_bits(fitted.predict(X), expected)

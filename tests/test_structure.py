@@ -33,7 +33,7 @@ LEVELS = (
         "training",
         "intervals",
     },
-    {"estimator", "regressor", "classifier", "forecaster", "retries"},
+    {"estimator", "tabular", "regressor", "classifier", "forecaster", "retries"},
     {"gradcheck", "display", "config", "__main__"},
     {"__init__"},
 )

@@ -462,6 +462,7 @@ REFUSED = [
         r"series 1: the window at start 18446744073709551612",
     ),
     ((ROWS, 4, 2), {"start": [0, 2**62, 0], "count": 1}, ValueError, r"series 1: the window"),
+    ((ROWS, 40, 2), {"start": [-30, 2**63 - 1, 0], "count": 1}, ValueError, r"series 1: the win"),
     ((ROWS, 4, 2), {"start": [0, -(2**62), 0], "count": 1}, ValueError, r"series 1: the window"),
     (
         (ROWS, 4, 2), {"available": np.ones((3, 20))}, TypeError,

@@ -9,8 +9,9 @@ from sklearn.utils.metaestimators import available_if
 
 from . import losses
 from .callbacks.protocol import with_callbacks
-from .estimator import Estimator, takes_steps
+from .estimator import takes_steps
 from .labels import Coded, check_class_weight, check_classes, listed, weights_of_classes
+from .tabular import Tabular
 from .validation import answers_unknown_names
 
 
@@ -24,7 +25,7 @@ def _takes_parts(estimator) -> bool:
     return takes_steps(estimator)
 
 
-class Classifier(ClassifierMixin, Estimator):
+class Classifier(ClassifierMixin, Tabular):
     """Neural-network classification at the speed of the machine.
 
     A multi-layer perceptron, or any network written with the operations of :class:`ctrain.Tape`,
@@ -184,7 +185,7 @@ class Classifier(ClassifierMixin, Estimator):
     (2, 3)
     """
 
-    _learned = (*Estimator._learned, "classes_", "_multilabel", "_label_dtype")
+    _learned = (*Tabular._learned, "classes_", "_multilabel", "_label_dtype")
 
     @answers_unknown_names
     def __init__(

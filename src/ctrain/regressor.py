@@ -10,11 +10,12 @@ from sklearn.utils.metaestimators import available_if
 
 from . import losses
 from .callbacks.protocol import with_callbacks
-from .estimator import Estimator, takes_steps
+from .estimator import takes_steps
+from .tabular import Tabular
 from .validation import answers_unknown_names, check_finite, check_numbers
 
 
-class Regressor(RegressorMixin, Estimator):
+class Regressor(RegressorMixin, Tabular):
     """Neural-network regression at the speed of the machine.
 
     A multi-layer perceptron, or any network written with the operations of :class:`ctrain.Tape`,
@@ -148,7 +149,7 @@ class Regressor(RegressorMixin, Estimator):
     True
     """
 
-    _learned = (*Estimator._learned, "_squeeze")
+    _learned = (*Tabular._learned, "_squeeze")
 
     @answers_unknown_names
     def __init__(

@@ -171,7 +171,11 @@ def _create(folder: str) -> tuple[str, int]:
 
 def _sweep(folder: str) -> None:
     """Remove the files of writers that were killed: nobody holds their locks."""
-    for name in filter(TEMPORARY.fullmatch, os.listdir(folder)):
+    try:
+        names = os.listdir(folder)
+    except OSError:  # a folder that may be written, but not read
+        return
+    for name in filter(TEMPORARY.fullmatch, names):
         temporary = os.path.join(folder, name)
         with contextlib.suppress(OSError):
             descriptor = os.open(temporary, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)

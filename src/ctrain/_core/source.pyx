@@ -274,14 +274,14 @@ cdef class Windows(Source):
                 f"series {s}: the window at start {start[s]} ends before the first step; with "
                 f"input_size={n_in} start must be at least {1 - n_in}"
             )
-        room = length - need - start  # behind the first window
-        late = (room < 0) | (room // self.step_size < count - 1)
+        last = length - need
+        late = (start > last) | ((last - start) // self.step_size < count - 1)
         for s in np.flatnonzero((count > 0) & late)[:1]:
             at = int(start[s]) + (int(count[s]) - 1) * self.step_size
             raise ValueError(
                 f"series {s}: the window at start {at} needs {'future' if known else 'past_y'} at "
                 f"the steps {at} to {at + need - 1}, but the series has {length[s]} steps; start "
-                f"must be at most {length[s] - need}"
+                f"must be at most {last[s]}"
             )
         self.start = start
         self.first_row = np.concatenate([np.zeros(1, np.int64), np.cumsum(count)])

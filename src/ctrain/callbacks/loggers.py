@@ -10,6 +10,9 @@ import os
 import time
 from typing import ClassVar
 
+import numpy as np
+
+from ..curves import finite, is_logarithmic, loss_label
 from ..validation import check_float
 from .protocol import Callback
 
@@ -190,12 +193,14 @@ class LivePlot(Callback):
     def _draw(self, estimator, figure, cell) -> None:
         figure.clear()
         axes = figure.subplots()
-        history = estimator.history_
+        drawn = []
         for column, label in self._curves:
-            if column in history:
-                axes.plot(history["epoch"], history[column], label=label)
-        axes.set(xlabel="epoch", ylabel="loss")
-        if _positive(history):
+            if column in estimator.history_:
+                epochs, values = finite(estimator.history_, column)
+                axes.plot(epochs, values, label=label)
+                drawn.append(values)
+        axes.set(xlabel="epoch", ylabel=loss_label(estimator.loss))
+        if is_logarithmic(np.concatenate(drawn)):
             axes.set_yscale("log")
         axes.legend(frameon=False)
         if cell is not None:
@@ -210,9 +215,3 @@ class LivePlot(Callback):
             finally:
                 with contextlib.suppress(FileNotFoundError):
                     os.remove(spare)
-
-
-def _positive(history) -> bool:
-    """Whether every loss can be drawn on a logarithmic axis."""
-    columns = [history[name] for name in ("loss", "validation_loss") if name in history]
-    return all(value > 0 for column in columns for value in column if not math.isnan(value))

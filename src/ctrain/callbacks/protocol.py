@@ -61,7 +61,8 @@ class Callback:
         return bool(context.task_name == EPOCH and self.on_epoch_end(estimator))
 
     def teardown(self, estimator, context) -> None:
-        self.on_fit_end(estimator)
+        with _Named([self]):
+            self.on_fit_end(estimator)
 
 
 class OnEpochEnd(Callback):
@@ -85,6 +86,9 @@ class OnEpochEnd(Callback):
 
     def __init__(self, function: Callable[[object], object]) -> None:
         self.function = function
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.function!r})"
 
     def on_epoch_end(self, estimator) -> bool:
         return bool(self.function(estimator))

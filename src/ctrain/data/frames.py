@@ -101,13 +101,13 @@ def open_frame(data, wanted: Iterable[str], optional: Iterable[str] = ()):
     if library == "pandas" and hasattr(data, "columns"):
         return PandasColumns(data, wanted, optional)
     if library == "polars" and hasattr(data, "lazy"):
-        return PolarsColumns(data.lazy(), wanted, optional, "polars")
+        return PolarsColumns(data, wanted, optional, "polars")
     if isinstance(data, Mapping):
         return ArrayColumns(data, wanted, optional)
     if hasattr(data, "__arrow_c_stream__"):
         frame = _polars(f"a {library} frame").DataFrame(data)
         kind = "arrow" if library == "pyarrow" else "polars"
-        return PolarsColumns(frame.lazy(), wanted, optional, kind)
+        return PolarsColumns(frame, wanted, optional, kind)
     raise TypeError(
         f"data must be a pandas or polars frame, an Arrow table, a dict of arrays, a path to CSV "
         f"or Parquet, or plain arrays; got {type(data).__name__}"
@@ -151,15 +151,15 @@ class PandasColumns:
 
 
 class PolarsColumns:
-    """Columns of a polars frame, of which only those wanted are collected."""
+    """Columns of a polars frame; of a lazy one only those wanted are collected."""
 
-    def __init__(self, lazy, wanted, optional, kind: str, what: str = "frame") -> None:
+    def __init__(self, frame, wanted, optional, kind: str, what: str = "frame") -> None:
         self.polars, self.kind = _polars(what), kind
-        self.names = lazy.collect_schema().names()
+        self.names = frame.collect_schema().names()
         _check_names(self.names, wanted, what)
-        chosen = [name for name in self.names if name in {*wanted, *optional}]
-        self.frame = lazy.select(chosen).collect()
-        self.n_rows = self.frame.height
+        if hasattr(frame, "collect"):
+            frame = frame.select([n for n in self.names if n in {*wanted, *optional}]).collect()
+        self.frame, self.n_rows = frame, frame.height
 
     def keys(self, name: str) -> Keys:
         pl, column = self.polars, self.frame.get_column(name)
