@@ -394,6 +394,16 @@ def test_each_lie_in_a_deflated_member_is_named(tmp_path, message, content, more
     tracemalloc.stop()
 
 
+@pytest.mark.parametrize("order", ["wb", "bw", "wwb", "wbb", "w", "b", ""])
+def test_members_stand_once_and_in_order(tmp_path, order):
+    contents = {"header": {}, "arrays": {name: ["float32", [4, 3]] for name in "wb"}}
+    header = archive_mutants.Part("header.json", json.dumps(contents).encode())
+    parts = [header, *(archive_mutants.Part(f"{name}.npy", PLAIN) for name in order)]
+    message = "" if order == "wb" else "the arrays in its zip archive are not those of header.json"
+    refused(tmp_path, archive_mutants.assemble(parts), message, contents)
+    refused(tmp_path, archive_mutants.assemble(parts[1:]), "first member is not header.json")
+
+
 def test_zip64_begins_where_the_narrow_fields_end():
     def length(size):
         return len(members._local(members.Member("w.npy", 0, 0, size, size, 0)))

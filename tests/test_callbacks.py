@@ -12,7 +12,7 @@ from sklearn.callback import ProgressBar
 from small import problem, same_bits, small
 
 from ctrain import Regressor
-from ctrain.callbacks import Callback, OnEpochEnd
+from ctrain.callbacks import Callback, CSVLogger, OnEpochEnd
 
 X, Y = problem(60)
 X_VAL, Y_VAL = problem(20, seed=1)
@@ -169,6 +169,13 @@ def test_the_progress_bar_of_scikit_learn(capsys):
     assert "Regressor - fit" in out and "100%" in out
     assert fitted.n_iter_ == 7
     assert same_bits(fitted.predict(X), small(max_iter=7).fit(X, Y).predict(X))
+
+
+def test_a_log_has_the_columns_of_the_history(tmp_path):
+    path = tmp_path / "log.csv"
+    fitted = small(max_iter=5, validation_interval=2, metrics="r2").set_callbacks(CSVLogger(path))
+    fitted.fit(X, Y, X_val=X_VAL, y_val=Y_VAL)
+    assert path.read_text() == fitted.history_.to_csv()
 
 
 # ----------------------------------------------------------------------------------- stop

@@ -60,6 +60,13 @@ def test_demo(tmp_path, capsys):
         assert 0 < seconds and 0 < rival_seconds
 
 
+def test_classify():
+    answers = load("classify").main(epochs=15)
+    assert answers["balanced"]["share found"] > answers["all rows alike"]["share found"]
+    assert all(0.7 < answer["ROC AUC in training"] < 1.0 for answer in answers.values())
+    assert all(answer["log loss"] < 0.7 for answer in answers.values())  # coin: 0.5, log 2
+
+
 def test_own_model():
     errors = load("own_model").main(epochs=20)
     assert errors["own model"] < 0.95 * errors["linear"]  # the target is not linear

@@ -62,6 +62,8 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
         """Take over what the data taught, then train."""
         draft._network, draft._state, draft.history_ = network, state, state.history
         self.__dict__ = vars(draft)
+        columns = [] if validation is None else ["validation_loss"]
+        state.history.expect(columns + ([] if scores is None else scores.columns))
         epochs = settings.max_iter
         if settings.max_steps is not None:
             n = source.n_rows if rows is None else len(rows)

@@ -91,7 +91,14 @@ def scorers(estimator) -> dict[str, Callable]:
         return {}
     from sklearn.metrics import check_scoring  # costs as much to import as all of ctrain
 
-    return {metric_name(metric): check_scoring(estimator, metric) for _, metric in named}
+    found: dict = {}
+    for _, metric in named:
+        if found.setdefault(metric_name(metric), metric) != metric:
+            raise ValueError(
+                f"metrics and monitor: two scorers are named {metric_name(metric)!r}, which is "
+                "their column in history_; give their functions names of their own"
+            )
+    return {name: check_scoring(estimator, metric) for name, metric in found.items()}
 
 
 class Scores:
@@ -122,8 +129,13 @@ class Scores:
             self.parts[part] = given.pop("X"), given.pop("y"), given
 
     def __call__(self) -> dict[str, float]:
-        return {
-            f"{part}_{name}": float(scorer(self.estimator, X, y, **weight))
-            for part, (X, y, weight) in self.parts.items()
-            for name, scorer in self.scorers.items()
-        }
+        row = {}
+        for part, (X, y, weight) in self.parts.items():
+            for name, scorer in self.scorers.items():
+                try:
+                    row[f"{part}_{name}"] = float(scorer(self.estimator, X, y, **weight))
+                except Exception as error:
+                    given = " with sample_weight" if weight else ""
+                    error.add_note(f"raised by the metric {name!r} on the {part} rows{given}")
+                    raise
+        return row

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +92,11 @@ class History(Mapping):
     def last_rate(self) -> float:
         """Learning rate of the last step; NaN before the first."""
         return float(self._steps[RATE, self.n_steps - 1]) if self.n_steps else math.nan
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Add columns that epochs will fill, so that all rows of a log have them."""
+        for name in names:
+            self._columns.setdefault(name, [math.nan] * len(self._columns["epoch"]))
 
     def append(self, row: dict[str, float]) -> None:
         """Add an epoch; a column that it lacks, or that is new, holds NaN."""

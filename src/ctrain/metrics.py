@@ -1,4 +1,4 @@
-"""Metrics of forecasts that scikit-learn lacks: by step of the horizon, with gaps, scaled, quantiles.
+"""Metrics of forecasts that scikit-learn lacks: by step, with gaps, scaled, of quantiles.
 
 Every metric is a quotient of two sums over what is available, so windows may be scored part by
 part. Percentages are from 0 to 100 (sMAPE to 200), as the M4 competition has them.
@@ -127,7 +127,7 @@ class Metric:
                 each = self.errors(y, prediction)
         if self.scaled:
             if scale is None:
-                raise ValueError(f"{self.name} needs the scale of each series, see seasonal_scale")
+                raise ValueError(f"{self.name} needs scale=, see seasonal_scale")
             each = each / np.where(_usable(scale), scale, 1.0)
         return np.where(self.counts(y, mask, scale), each, 0.0)
 
@@ -336,8 +336,8 @@ def quantile_loss(y, prediction, levels, mask=None, axis=None):
     Examples
     --------
     >>> from ctrain.metrics import quantile_loss
-    >>> float(quantile_loss([1.0], [[0.0, 2.0]], levels=(0.1, 0.9)))
-    0.1
+    >>> float(quantile_loss([1.0], [[0.0, 2.0]], levels=(0.25, 0.75)))
+    0.25
     """
     return METRICS["quantile_loss"].score(y, prediction, mask, axis, levels=levels)
 
@@ -468,7 +468,7 @@ class Scores(Mapping):
             if metric.quantiles and levels is None:
                 raise ValueError(f"{metric.name} judges quantiles; this forecast has none")
             if metric.scaled and scale is None:
-                raise ValueError(f"{metric.name} needs the scale of each series, see seasonal_scale")
+                raise ValueError(f"{metric.name} needs scale=, see seasonal_scale")
         self._scale = None if scale is None else np.asarray(scale, np.float64)
         self._levels = None if levels is None else np.asarray(levels, np.float64)
         self._sums = {name: np.zeros((2, n_series, horizon)) for name in self._metrics}

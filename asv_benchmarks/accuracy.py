@@ -1,0 +1,74 @@
+"""How accurate ctrain is beside its peers and beside published figures, field by field.
+
+A whole run writes ``docs/accuracy.md``; ``--only``, ``--sets`` and ``--splits`` print alone. The
+data are not part of the project: ``--data`` names their folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from field import uci
+from field.finished import Finished
+from peers import TUNING
+from threadpoolctl import threadpool_limits
+
+HERE = Path(__file__).resolve().parent
+PAGE = HERE.parent / "docs" / "accuracy.md"
+DATA = HERE.parents[1] / "shared" / "data"
+
+FIELDS = {"uci": ("Regression: five UCI sets", uci)}
+
+INTRODUCTION = """\
+# Accuracy
+
+Written by `make bench-accuracy`: ctrain {ctrain}, scikit-learn {sklearn}, LightGBM {lightgbm},
+NumPy {numpy}, Python {python}; one thread, float64. Every number follows from seeds that the
+protocol states; ctrain's are the same on every machine with FMA.
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=DATA, help="folder with uci/")
+    parser.add_argument("--only", nargs="+", choices=FIELDS, help="fields; writes nothing")
+    parser.add_argument("--sets", nargs="+", help="sets of a field; writes nothing")
+    parser.add_argument("--splits", type=int, help="the first ones of each set; writes nothing")
+    parser.add_argument(
+        "--cache", type=Path, help="file that keeps finished results for the next run"
+    )
+    options = parser.parse_args()
+    cleaned = {k: v for k, v in os.environ.items() if not k.startswith(TUNING)}
+    if cleaned != dict(os.environ):  # every library decides for itself
+        os.execve(sys.executable, sys.orig_argv, cleaned)
+    done = Finished(options.cache)
+    sections = [
+        INTRODUCTION.format(
+            ctrain=version("ctrain"), sklearn=version("scikit-learn"),
+            lightgbm=version("lightgbm"), numpy=version("numpy"),
+            python=".".join(map(str, sys.version_info[:3])),
+        )
+    ]  # fmt: skip
+    with threadpool_limits(1):
+        for name in options.only or FIELDS:
+            title, field = FIELDS[name]
+            try:
+                body = field.run(options.data, options.splits, options.sets, done)
+            except FileNotFoundError as error:
+                parser.error(
+                    f"{name}: not found: {error}. The data are not part of the project; name the "
+                    "folder that holds them: make bench-accuracy DATA=/path/to/data"
+                )
+            sections.append(f"## {title}\n\n{body}")
+            print(sections[-1], flush=True)
+    if options.only is options.sets is options.splits is None:
+        PAGE.write_text("\n".join(sections))
+        print(f"written to {PAGE.relative_to(HERE.parent)}")
+
+
+if __name__ == "__main__":
+    main()
