@@ -5,13 +5,14 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .venv-peers
+ACCURACY := .venv-accuracy
 ASAN := .venv-asan
 
 CORE := src/ctrain/_core
 NATIVE := setup.py pyproject.toml $(wildcard $(CORE)/*.pyx $(CORE)/*.pxd $(CORE)/kernels/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs wheel bench bench-peers test-asan clean
+.PHONY: help demo test lint format docs wheel bench bench-peers bench-accuracy test-asan clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -44,6 +45,11 @@ bench: $(VENV)/bench.stamp ## every benchmark once, quickly, on this working tre
 bench-peers: $(PEERS)/peers.stamp ## ctrain beside PyTorch, JAX and scikit-learn; writes docs/benchmarks.md
 	$(PEERS)/bin/python asv_benchmarks/peers.py
 
+# The data are not part of the project; CACHE=file keeps finished results of an interrupted run.
+DATA ?= $(or $(CTRAIN_DATA),../shared/data)
+bench-accuracy: $(ACCURACY)/accuracy.stamp ## test errors on public data in DATA=...; writes docs/accuracy.md
+	$(ACCURACY)/bin/python asv_benchmarks/accuracy.py --data "$(DATA)" $(if $(CACHE),--cache "$(CACHE)")
+
 test-asan: $(ASAN)/test.stamp ## the fast tests in a checked build under the address sanitizer
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libstdc++.so.6)" \
 	PYTHONMALLOC=malloc \
@@ -52,7 +58,7 @@ test-asan: $(ASAN)/test.stamp ## the fast tests in a checked build under the add
 	    --deselect tests/test_package.py::test_importing_ctrain_is_cheap
 
 clean: ## remove everything that these targets made
-	rm -rf $(VENV) $(PEERS) $(ASAN) build dist docs/_build docs/generated
+	rm -rf $(VENV) $(PEERS) $(ACCURACY) $(ASAN) build dist docs/_build docs/generated
 	rm -rf asv_benchmarks/.asv .pytest_cache .ruff_cache src/ctrain.egg-info
 	find src tests examples asv_benchmarks docs -name __pycache__ -prune -exec rm -rf {} +
 	find src -name '*.so' -delete
@@ -77,7 +83,7 @@ define make_venv
 	@touch $@
 endef
 
-$(VENV)/made.stamp $(PEERS)/made.stamp $(ASAN)/made.stamp:
+$(VENV)/made.stamp $(PEERS)/made.stamp $(ACCURACY)/made.stamp $(ASAN)/made.stamp:
 	$(make_venv)
 
 # Editable: a changed Python file needs no step, a changed native one is rebuilt alone.
@@ -94,6 +100,11 @@ $(VENV)/%.stamp: $(VENV)/made.stamp $(NATIVE)
 $(PEERS)/peers.stamp: $(PEERS)/made.stamp $(NATIVE) asv_benchmarks/requirements-peers.txt
 	$(PEERS)/bin/python -m pip install --quiet -r asv_benchmarks/requirements-peers.txt
 	$(PEERS)/bin/python -m pip install --quiet --editable .
+	@touch $@
+
+$(ACCURACY)/accuracy.stamp: $(ACCURACY)/made.stamp $(NATIVE) asv_benchmarks/requirements-accuracy.txt
+	$(ACCURACY)/bin/python -m pip install --quiet -r asv_benchmarks/requirements-accuracy.txt
+	$(ACCURACY)/bin/python -m pip install --quiet --editable .
 	@touch $@
 
 $(ASAN)/test.stamp: $(ASAN)/made.stamp $(NATIVE) $(shell find src -name '*.py')

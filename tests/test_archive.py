@@ -163,6 +163,7 @@ def test_zeros_that_shrink_like_a_bomb_can_be_read(tmp_path, monkeypatch):
         ({}, {"w": np.array(["text"])}, TypeError, "array 'w' is <U4"),
         ({}, {"w": np.array([{}])}, TypeError, "array 'w' is object"),
         ({}, {"w": np.zeros(1, complex)}, TypeError, "array 'w' is complex128"),
+        ({}, {"w": np.zeros((1,) * 33)}, ValueError, "array 'w' has the shape"),
         ({"a": "x" * (1 << 24)}, {}, ValueError, "characters of JSON, more than 16777216"),
         ({"a": [{}] * 300_000}, {}, ValueError, "header is too large for so few arrays"),
         ({}, dict.fromkeys(map(str, range(10_001)), np.zeros(0)), ValueError, "at most 10000"),

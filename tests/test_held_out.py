@@ -97,6 +97,14 @@ def test_early_stopping_holds_out_a_random_part(orders):
     assert np.array_equal(one, again) and not np.array_equal(one, other)
 
 
+def test_a_warm_start_holds_out_the_same_rows(orders):
+    fitted = small(early_stopping=True, max_iter=1, warm_start=True, random_state=None)
+    fitted.fit(X, Y).fit(X, Y)
+    small(early_stopping=True, max_iter=1, random_state=None).fit(X, Y)
+    first, again, other = map(np.unique, orders)
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
 def test_early_stopping_holds_out_what_the_strata_say(orders):
     class Signed(Regressor):
         def _strata(self, targets):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import sys
 import threading
 
@@ -303,6 +304,15 @@ def test_attributes_have_the_names_of_mlp_regressor():
     assert small(loss="log_loss").fit(X, y > 0).out_activation_ == "logistic"
     custom = small(model=lambda tape, x: tape.matmul(x, tape.parameter((4, 1)))).fit(X, y)
     assert custom.coefs_ is custom.intercepts_ is custom.n_layers_ is None
+
+
+def test_fitted_attributes_are_those_that_the_documentation_lists():
+    X, y = problem()
+    fitted = small(early_stopping=True).fit(pd.DataFrame(X, columns=list("abcd")), y)
+    text = Regressor.__doc__.split("Attributes\n")[1].split("Notes\n")[0]
+    listed = set(re.findall(r"\b[a-z]\w*_\b(?=[\w, ]* : )", text))
+    found = {name for name in dir(fitted) if name.endswith("_") and not name.startswith("_")}
+    assert found == listed
 
 
 def test_loss_curve_does_not_depend_on_the_batch_size():

@@ -124,6 +124,35 @@ def test_a_handler_runs_in_time_and_its_exception_ends_the_fit():
     assert len(reg.loss_curve_) == reg.n_iter_ and reg.t_ - reg.n_iter_ in (0, 1)
 
 
+@posix
+def test_ctrl_c_with_early_stopping_leaves_the_best_weights():
+    def ring(*_):
+        raise KeyboardInterrupt
+
+    def score(reg, X, y):
+        """The third epoch is the best; the signal comes some time after the fifth."""
+        epoch = len(reg.history_["epoch"]) + 1
+        if epoch == 5:
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+        return -abs(epoch - 3)
+
+    X, y = problem(200)
+    reg = small(
+        early_stopping=True, n_iter_no_change=np.inf, monitor=score, max_iter=10**7,
+        hidden_layer_sizes=(64, 64),
+    )  # fmt: skip
+    previous = signal.signal(signal.SIGALRM, ring)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            reg.fit(X, y, X_val=X[:20], y_val=y[:20])
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, previous)
+    assert (reg.best_epoch_, reg.stopped_by_) == (3, None) and reg.n_iter_ >= 5
+    whole = small(hidden_layer_sizes=(64, 64), max_iter=3).fit(X, y)
+    assert reg.predict(X).tobytes() == whole.predict(X).tobytes()
+
+
 def test_signal_handlers_stay():
     handlers = {s: signal.getsignal(s) for s in signal.valid_signals()}
     X, y = problem(200)

@@ -241,6 +241,15 @@ def test_a_second_fit_looks_for_a_best_epoch_of_its_own():
     assert (fitted.best_epoch_, fitted.best_validation_score_, fitted.n_iter_) == (5, 3.0, 6)
 
 
+@pytest.mark.parametrize("go_on", ["fit", "partial_fit"])
+def test_what_follows_does_not_fall_back_to_an_old_best(go_on, after_epoch):
+    fitted = small(early_stopping=True, warm_start=True, max_iter=1).fit(X, Y, X_val=X, y_val=Y)
+    assert same_bits(fitted.predict(X), after_epoch[1])
+    getattr(fitted.set_params(early_stopping=False), go_on)(X, Y)
+    assert same_bits(fitted.predict(X), after_epoch[2])
+    assert fitted.best_epoch_ is None
+
+
 # ------------------------------------------------------------------------------ bad days
 
 

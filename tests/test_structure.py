@@ -15,7 +15,7 @@ KERNELS = SOURCE / "ctrain" / "_core" / "kernels"
 # Lowest first. A module imports from its own level and from those before it.
 LEVELS = (
     {"_core", "initializers"},  # a parameter is filled when it is recorded
-    {"losses", "optimizers", "schedules", "distributions", "metrics", "data", "validation", "labels", "scalers"},
+    {"losses", "optimizers", "schedules", "distributions", "metrics", "window_scores", "data", "validation", "labels", "scalers"},
     {"models"},
     {
         "network",
@@ -32,8 +32,9 @@ LEVELS = (
         "checkpoint",
         "training",
         "intervals",
+        "units",
     },
-    {"estimator", "tabular", "regressor", "classifier", "forecaster", "retries"},
+    {"estimator", "tabular", "regressor", "classifier", "forecasting", "forecaster", "baselines", "retries"},
     {"gradcheck", "display", "config", "__main__"},
     {"__init__"},
 )

@@ -57,28 +57,24 @@ def test_limits(limits, steps, epochs, reason):
 
 @pytest.mark.parametrize("optimizer", ["adamw", "lbfgs"])
 def test_max_time_is_kept(optimizer):
-    settings = {"optimizer": optimizer, "max_iter": 10**7, "alpha": 0.1}
-    fitted = small(**settings, hidden_layer_sizes=(64, 64), max_time=0.3)
+    settings = {"optimizer": optimizer, "hidden_layer_sizes": (128, 128), "n_jobs": 1}
+    fitted = small(**settings, max_iter=10**7, max_time=0.05)
     started = time.perf_counter()
     fitted.fit(X, Y)
     passed = time.perf_counter() - started
-    if optimizer == "lbfgs" and fitted.stopped_by_ == "converged":
-        assert passed < 2.0
-        return
     assert fitted.stopped_by_ == "max_time"
-    assert 0.3 <= passed < 2.0  # a busy machine may stop this process for a while
-    assert len(fitted.loss_curve_) == fitted.n_iter_ > 10
-    steps = small(optimizer="adamw", hidden_layer_sizes=(64, 64), alpha=0.1, max_steps=fitted.t_)
-    if optimizer == "adamw":
-        assert same_bits(fitted.predict(X), steps.fit(X, Y).predict(X))
+    assert 0.05 <= passed < 2.0  # a busy machine may stop this process for a while
+    assert len(fitted.loss_curve_) == fitted.n_iter_ >= 1
+    limit = {"max_iter": fitted.n_iter_} if optimizer == "lbfgs" else {"max_steps": fitted.t_}
+    assert same_bits(fitted.predict(X), small(**settings, **limit).fit(X, Y).predict(X))
 
 
 def test_max_time_and_a_long_epoch():
     """The time is over in the first epoch, which then counts as one."""
-    x, y = np.tile(X, (2000, 1)), np.tile(Y, 2000)
-    fitted = small(batch_size=1, max_time=0.1).fit(x, y)
+    x, y = np.tile(X, (20_000, 1)), np.tile(Y, 20_000)
+    fitted = small(batch_size=1, max_time=0.1, n_jobs=1, early_stopping=False).fit(x, y)
     assert fitted.stopped_by_ == "max_time" and fitted.n_iter_ == 1
-    assert 1 < fitted.t_ < len(x) == 2000 * 60
+    assert 0 < fitted.t_ < len(x)
     assert len(fitted.history_.steps["loss"]) == fitted.t_
 
 
@@ -247,6 +243,14 @@ def test_two_fits_and_partial_fits_are_one(optimizer, first, second):
     assert mixed.loss_curve_ == whole.loss_curve_
     steps, again = whole.history_.steps, mixed.history_.steps
     assert all(same_bits(steps[name], again[name]) for name in steps)
+
+
+def test_a_warm_start_keeps_the_seed_that_it_began_with():
+    settings = {"dropout": 0.2, "warm_start": True}
+    whole = small(**settings, random_state=np.random.RandomState(5), max_iter=5).fit(X, Y)
+    parts = small(**settings, random_state=np.random.RandomState(5), max_iter=2).fit(X, Y)
+    parts.set_params(max_iter=2).fit(X, Y).partial_fit(X, Y)
+    assert same_bits(parts.predict(X), whole.predict(X))
 
 
 def test_a_schedule_starts_anew_with_each_fit():

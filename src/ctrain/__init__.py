@@ -6,6 +6,7 @@ from .checkpoint import CheckpointError
 from .classifier import Classifier
 from .config import show_config
 from .estimator import load
+from .forecaster import Forecaster
 from .gradcheck import check_gradients
 from .regressor import Regressor
 from .retries import fit_with_retries
@@ -15,6 +16,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CheckpointError",
     "Classifier",
+    "Forecaster",
     "Regressor",
     "Tape",
     "callbacks",

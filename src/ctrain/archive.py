@@ -10,7 +10,6 @@ known.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
@@ -18,7 +17,6 @@ import os
 import re
 import struct
 import sys
-import threading
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 
@@ -85,25 +83,14 @@ def write(path, header: dict, arrays: Mapping[str, np.ndarray], compress: bool =
         `header` or `arrays` hold what a file cannot.
     """
     pieces = _spell(header, arrays, compress)
-    digests = []
 
-    def work() -> None:
-        digest = hashlib.sha256()
+    def digest() -> bytes:
+        whole = hashlib.sha256()
         for piece in pieces:
-            digest.update(piece)
-        digests.append(digest.hexdigest().encode("ascii"))
+            whole.update(piece)
+        return whole.hexdigest().encode("ascii")
 
-    def last() -> bytes:
-        if beside.ident is not None:
-            beside.join()
-        if not digests:
-            work()
-        return digests[0]
-
-    beside = threading.Thread(target=work)  # hashing takes as long as a fast disk
-    with contextlib.suppress(RuntimeError):  # no more threads, or the interpreter is ending
-        beside.start()
-    storage.save(path, pieces, last)
+    storage.save(path, pieces, digest)
 
 
 def read(path, schema: Schema) -> tuple[dict, dict[str, np.ndarray]]:
@@ -174,10 +161,8 @@ def _spell(header: dict, arrays: Mapping, compress: bool) -> list:
         plain = [head, memoryview(array.reshape(-1).view(np.uint8))]
         parts[f"{name}.npy"] = (plain, members.deflate(plain) if compress else plain)
     sizes = {name: n_bytes(plain) for name, (plain, _) in parts.items()}
-    n_file, smallest = (
-        sum(n_bytes(packed) for _, packed in parts.values()),
-        sorted(sizes, key=sizes.get),
-    )
+    n_file = sum(n_bytes(packed) for _, packed in parts.values())
+    smallest = sorted(sizes, key=sizes.get)
     # 600 bytes are more than the zip archive says about a member
     while _cost(n_file + 600 * len(sizes), text, sizes.values()) > _budget(n_file):
         if not smallest:
@@ -209,6 +194,8 @@ def _checked(header: dict, arrays: Mapping) -> tuple[str, dict[str, np.ndarray]]
         array = np.asarray(array)
         if array.dtype.name not in DTYPES:
             raise TypeError(f"array {name!r} is {array.dtype}; it must be one of {DTYPES}")
+        if not _is_shape(list(array.shape)):
+            raise ValueError(f"array {name!r} has the shape {array.shape}, which is not read back")
         contents[name] = np.asarray(array, dtype=_in_file(array.dtype.name), order="C")
     table = {name: [array.dtype.name, list(array.shape)] for name, array in contents.items()}
     text = json.dumps({"header": header, "arrays": table}, separators=(",", ":"))
@@ -367,15 +354,18 @@ def _spec(name: str, spec) -> tuple[str, tuple[int, ...]]:
         raise CheckpointError(f"array name {name[:80]!r} is not one")
     if type(spec) is not list or len(spec) != 2 or spec[0] not in DTYPES:
         raise CheckpointError(f"array {name!r} has no dtype that may be read")
-    shape = spec[1]
-    if (
-        type(shape) is not list
-        or len(shape) > MAX_DIMENSIONS
-        or any(type(n) is not int or n < 0 for n in shape)
-        or math.prod(max(n, 1) for n in shape) * 8 > sys.maxsize
-    ):
+    if not _is_shape(spec[1]):
         raise CheckpointError(f"array {name!r} has no shape that an array can have")
-    return spec[0], tuple(shape)
+    return spec[0], tuple(spec[1])
+
+
+def _is_shape(shape) -> bool:
+    return (
+        type(shape) is list
+        and len(shape) <= MAX_DIMENSIONS
+        and all(type(n) is int and n >= 0 for n in shape)
+        and math.prod(max(n, 1) for n in shape) * 8 <= sys.maxsize
+    )
 
 
 def _check_table(table: Mapping[str, tuple], expected: Mapping[str, tuple]) -> None:

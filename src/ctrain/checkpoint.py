@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import math
 import platform
 
 import numpy as np
@@ -20,6 +21,7 @@ from . import archive, initializers, losses, models, optimizers, schedules
 from ._core.listing import listed
 from ._core.optim import Optimizer
 from ._core.parameters import Parameters
+from ._core.plan import compile_plan
 from .archive import CheckpointError
 from .history import History
 from .network import Network
@@ -31,8 +33,12 @@ __all__ = ["CheckpointError", "Missing", "load", "read", "save"]
 #: numbers of a `State` that are neither arrays nor objects
 COUNTS = ("seed", "step", "epoch", "epoch_step", "first_step", "first_epoch", "partial", "data",
           "stopped_by")  # fmt: skip
-#: values in one row of a tensor beyond which a file is refused
-LARGEST_ROW = 1 << 32
+#: bytes of labels, values of one row and bytes of a thread's workspace beyond which a file is
+#: refused, and threads that it may ask for
+LARGEST_TEXT = 1 << 24
+LARGEST_ROW = 1 << 26
+LARGEST_WORKSPACE = 1 << 30
+MOST_THREADS = 1 << 10
 
 
 def _objects() -> dict[str, type]:
@@ -45,6 +51,7 @@ def _objects() -> dict[str, type]:
     return found
 
 
+FRESH = State(seed=0)  # the types of what it counts
 OBJECTS = _objects()
 NAMES = {thing: name for name, thing in OBJECTS.items()}
 
@@ -55,16 +62,19 @@ class Missing:
     Parameters
     ----------
     name : str
+    parameters : dict
+        Of an object that has ``get_params``.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, parameters: dict) -> None:
+        self.name, self.parameters = name, parameters
 
     def __repr__(self) -> str:
-        return f"<missing: {self.name}>"
+        given = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items())
+        return f"<missing: {self.name}{f'({given})' if given else ''}>"
 
     def __eq__(self, other) -> bool:
-        return isinstance(other, Missing) and other.name == self.name
+        return isinstance(other, Missing) and encode(other) == encode(self)
 
     def __hash__(self) -> int:
         return hash(self.name)
@@ -91,10 +101,18 @@ def encode(value):
         parameters = value.get_params(deep=False)
         return {"object": NAMES[type(value)],
                 "parameters": {name: encode(v) for name, v in parameters.items()}}  # fmt: skip
+    named, parameters = value, {}
     if isinstance(value, Missing):
-        return {"missing": value.name}
-    named = value if hasattr(value, "__qualname__") else type(value)
-    return {"missing": f"{named.__module__}.{named.__qualname__}"}
+        name, parameters = value.name, value.parameters
+    else:
+        if not hasattr(value, "__qualname__"):
+            named = type(value)
+            if hasattr(value, "get_params"):
+                parameters = value.get_params(deep=False)
+        # what a spawned process calls the script that its parent runs
+        module = "__main__" if named.__module__ == "__mp_main__" else named.__module__
+        name = f"{module}.{named.__qualname__}"
+    return {"missing": name, "parameters": {k: encode(v) for k, v in parameters.items()}}
 
 
 def decode(value):
@@ -118,7 +136,8 @@ def decode(value):
     if "dict" in value:
         return {decode(k): decode(v) for k, v in value["dict"]}
     if "missing" in value:
-        return Missing(str(value["missing"]))
+        given = {name: decode(v) for name, v in value["parameters"].items()}
+        return Missing(str(value["missing"]), given)
     kind = OBJECTS[value["object"]]
     return kind(**{name: decode(v) for name, v in value["parameters"].items()})
 
@@ -157,6 +176,8 @@ def _contents(estimator) -> tuple[dict, dict[str, np.ndarray]]:
         optimizer = {"declaration": encode(state.optimizer.declaration), "t": state.optimizer.t}
         for name, slot in zip(state.optimizer.names, state.optimizer.slots, strict=True):
             arrays[f"slot.{name}"] = slot
+    more, plain = estimator._more_state()
+    arrays.update({f"more.{name}": array for name, array in more.items()})
     learned = {name: encode(vars(estimator)[name]) for name in estimator._learned
                if name in vars(estimator)}  # fmt: skip
     header = {
@@ -164,6 +185,8 @@ def _contents(estimator) -> tuple[dict, dict[str, np.ndarray]]:
         "versions": _versions(),
         "parameters": {k: encode(v) for k, v in estimator.get_params(deep=False).items()},
         "learned": learned,
+        "more": encode(plain),
+        "more_arrays": {name: [a.dtype.name, list(a.shape)] for name, a in more.items()},
         "network": {
             "dtype": network.dtype.name,
             "seed": network.seed,
@@ -187,12 +210,13 @@ def _contents(estimator) -> tuple[dict, dict[str, np.ndarray]]:
             "best_weights": state.best_weights is not None,
         },
     }
+    _check_text(header)
     return header, arrays
 
 
 def _remembered(schedule) -> dict:
     """What a schedule has learned from the history."""
-    values = vars(schedule) if isinstance(schedule, schedules.Schedule) else {}
+    values = vars(schedule) if isinstance(schedule, (schedules.Schedule, Missing)) else {}
     return {name: value for name, value in values.items() if name.endswith("_")}
 
 
@@ -243,6 +267,10 @@ def restore(network: Network, state: State, header: dict, arrays: dict) -> None:
     CheckpointError
         If the network has other parameters.
     """
+    _checked(_restore)(network, state, header, arrays)
+
+
+def _restore(network: Network, state: State, header: dict, arrays: dict) -> None:
     theirs = [(p["name"], tuple(p["shape"])) for p in header["network"]["parameters"]]
     mine = [(p.name, p.shape) for p in network.parameters]
     if mine != theirs or network.dtype.name != header["network"]["dtype"]:
@@ -252,7 +280,25 @@ def restore(network: Network, state: State, header: dict, arrays: dict) -> None:
         )
     network.parameters.pack()[:] = arrays["weights"]
     network.parameters.version += 1
-    _checked(_fill)(state, header, arrays)
+    _fill(state, header, arrays)
+
+
+def _check_text(value) -> None:
+    """Raise ValueError if the arrays of strings in a header take too much memory."""
+
+    def size(value) -> int:
+        if isinstance(value, list):
+            return sum(map(size, value))
+        if not isinstance(value, dict):
+            return 0
+        if isinstance(value.get("array"), list) and isinstance(value.get("dtype"), str):
+            return len(value["array"]) * np.dtype(value["dtype"]).itemsize
+        return sum(map(size, value.values()))
+
+    found = size(value)
+    if found > LARGEST_TEXT:
+        raise ValueError(f"labels and other arrays of values take {found} bytes; a file holds up "
+                         f"to {LARGEST_TEXT}, use shorter labels")  # fmt: skip
 
 
 def _checked(function):
@@ -277,12 +323,26 @@ def _schema(header: dict) -> dict:
     dtype = network["dtype"]
     if dtype not in ("float32", "float64"):
         raise ValueError(f"a network computes in float32 or float64, not {dtype!r}")
-    flat = (dtype, (None,))
+    _check_text(header)
+    for part in (header["parameters"], header["learned"]):
+        decode({"dict": [[name, value] for name, value in part.items()]})
+    for name in COUNTS:
+        value, kind = state[name], type(getattr(FRESH, name))
+        if name == "stopped_by":
+            continue
+        if type(value) is not kind or (kind is int and value < 0):
+            raise ValueError(f"{name} must be of type {kind.__name__}; got {value!r}")
+    for p in network["parameters"]:
+        if any(type(n) is not int or n < 1 for n in p["shape"]):
+            raise ValueError(f"parameter {p['name']!r} has the shape {p['shape']}")
+    flat = (dtype, (sum(Parameters.room(math.prod(p["shape"])) for p in network["parameters"]),))
     expected = {
         "weights": flat,
         "steps": ("float64", (4, None)),
         "history": ("float64", (len(state["columns"]), state["n_epochs"])),
     }
+    for name, (kind, shape) in header["more_arrays"].items():
+        expected[f"more.{name}"] = (kind, tuple(shape))
     for k, shape in enumerate(network["constants"]):
         expected[f"constant.{k}"] = (dtype, tuple(shape))
     if state["best_weights"]:
@@ -298,27 +358,28 @@ def _build(header: dict, arrays: dict, kinds: dict[str, type]):
     parameters = Parameters(listing["dtype"])
     at = 0
     for p in listing["parameters"]:
-        shape = tuple(p["shape"])
-        size = int(np.prod(shape, dtype=object))
-        if p["name"] in parameters or size < 1 or at + size > len(arrays["weights"]):
-            raise ValueError(f"parameter {p['name']!r} does not fit into the weights")
-        values = arrays["weights"][at : at + size].reshape(shape)
-        parameters.declare(p["name"], values, None, p["decay"], p["trainable"], 0)
-        at += parameters.room(size)
-    if parameters.pack().shape != arrays["weights"].shape:
-        raise ValueError("the weights have another length than the parameters")
+        name, shape = p["name"], tuple(p["shape"])
+        if type(name) is not str or name in parameters:
+            raise ValueError(f"{name!r} is no name of another parameter")
+        values = arrays["weights"][at : at + math.prod(shape)].reshape(shape)
+        parameters.declare(name, values, None, p["decay"], p["trainable"], 0)
+        at += parameters.room(values.size)
+    parameters.pack()
     constants = [arrays[f"constant.{k}"] for k in range(len(listing["constants"]))]
     network = Network.restored(
         listing["tensors"], constants, listing["outputs"], parameters, listing["n_targets"],
         listing["seed"],
     )  # fmt: skip
-    if any(tensor.size > LARGEST_ROW for tensor in network.inference.tensors):
-        raise ValueError(f"a tensor has more than {LARGEST_ROW} values in a row")
+    _check_network(network)
     kind = kinds[header["estimator"]]
     estimator = kind(**{name: decode(v) for name, v in header["parameters"].items()})
+    if isinstance(estimator.n_jobs, int) and estimator.n_jobs > MOST_THREADS:
+        raise ValueError(f"n_jobs is {estimator.n_jobs}, above {MOST_THREADS}")
     for name in kind._learned:
         if name in header["learned"]:
             setattr(estimator, name, decode(header["learned"][name]))
+    more = {name: arrays[f"more.{name}"] for name in header["more_arrays"]}
+    estimator._set_more_state(more, decode(header["more"]))
     state = State(seed=0)
     _fill(state, header, arrays)
     estimator._network, estimator._state, estimator.history_ = network, state, state.history
@@ -326,18 +387,34 @@ def _build(header: dict, arrays: dict, kinds: dict[str, type]):
     return estimator
 
 
+def _check_network(network: Network) -> None:
+    """Raise ValueError unless a network predicts with a bounded amount of memory."""
+    if type(network.n_targets) is not int or type(network.seed) is not int:
+        raise ValueError("n_targets and seed are not both integers")
+    prediction = network.outputs["prediction"].shape
+    if len(prediction) not in (1, 2) or prediction[0] != network.n_targets:
+        raise ValueError(f"predictions of shape {prediction} for {network.n_targets} targets")
+    for tensor in network.inference.tensors:
+        if tensor.size > LARGEST_ROW:
+            raise ValueError(f"a tensor has more than {LARGEST_ROW} values in a row")
+    for output in network.outputs.values():
+        plan = compile_plan(network.inference, 1, outputs=[output])
+        workspace = plan.tile_bytes + plan.slab_bytes + plan.fixed_bytes
+        if workspace > LARGEST_WORKSPACE:
+            raise ValueError(f"a prediction takes {workspace} bytes, above {LARGEST_WORKSPACE}")
+
+
 def _fill(state: State, header: dict, arrays: dict) -> None:
     """Set a state to a checkpoint's."""
     saved = header["state"]
     for name in COUNTS:
-        value, kind = saved[name], type(getattr(state, name))
-        if name != "stopped_by" and type(value) is not kind:
-            raise ValueError(f"{name} must be of type {kind.__name__}; got {value!r}")
-        setattr(state, name, value)
+        setattr(state, name, saved[name])
     columns = dict(zip(saved["columns"], arrays["history"].tolist(), strict=True))
     columns["epoch"] = [int(epoch) for epoch in columns["epoch"]]
     state.history = History.restored(columns, arrays["steps"])
-    state.schedule = decode(saved["schedule"])
+    schedule = decode(saved["schedule"])
+    if state.schedule is None or not isinstance(schedule, Missing):
+        state.schedule = schedule  # else the user has handed over the missing one
     for name, value in saved["remembered"].items():
         if not name.endswith("_"):
             raise ValueError(f"a schedule remembers names that end in _; got {name!r}")
@@ -346,8 +423,6 @@ def _fill(state: State, header: dict, arrays: dict) -> None:
     state.stopping = None if stopping is None else Stopping(**stopping)
     weights = arrays["weights"]
     state.best_weights = arrays.get("best_weights")
-    if state.best_weights is not None and state.best_weights.shape != weights.shape:
-        raise ValueError("best_weights has another length than weights")
     state.optimizer = None
     if saved["optimizer"] is not None:
         optimizer = Optimizer(

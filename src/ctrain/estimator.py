@@ -49,6 +49,7 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
         state = training.State(seed=seed)
         if saved is not None:
             self._check_same(saved[0], data)
+            state.begin(settings)  # for a schedule of the user's own, which no file holds
             checkpoint.restore(network, state, *saved)
             return state
         if self.warm_start and hasattr(self, "_network"):
@@ -204,7 +205,6 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
         check_float(self, "max_time", 0.0, closed=False, also=None)
         check_bool(self, "shuffle")
         check_bool(self, "early_stopping", also="auto")
-        check_float(self, "validation_fraction", 0.0, closed=False, high=1.0)
         check_int(self, "validation_interval", 1)
         check_int(self, "n_iter_no_change", 1, also=np.inf)
         check_float(self, "tol", 0.0)
@@ -243,6 +243,13 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
         return super().set_params(**params)
 
     # ------------------------------------------------------------------- fitted attributes
+
+    def _more_state(self) -> tuple[dict[str, np.ndarray], dict]:
+        """Arrays of numbers and plain values that a file keeps beside `_learned`."""
+        return {}, {}
+
+    def _set_more_state(self, arrays: dict[str, np.ndarray], plain: dict) -> None:
+        """Take them back."""
 
     def _html_repr(self) -> str:
         """scikit-learn's diagram and, after a fit, the loss curves below it."""

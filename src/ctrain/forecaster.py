@@ -1,29 +1,24 @@
-"""The forecaster: its parameters, and frames of series that become windows."""
+"""The forecaster: its parameters, and the fit of all windows of all series."""
 
 from __future__ import annotations
 
 import copy
 import difflib
 import time
-from typing import NamedTuple
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.metaestimators import available_if
 
 from . import checkpoint, losses, models, scalers, training
-from ._core.parallel import effective_n_threads
-from ._core.source import Arrays, Windows
 from .callbacks.protocol import with_callbacks
-from .data import Panel, Schema, cross_validation_rows, read_future, read_like, read_panel, refits
+from .data import Panel, Schema, SeriesScaler, cross_validation_rows, read_like, read_panel
 from .data import split as split_panel
-from .estimator import Estimator
-from .forecasts import Outlook, columns_of, quantile_levels
-from .metrics import resolve as resolve_metric
-from .network import NotFiniteError
+from .estimator import takes_steps
+from .forecasting import Forecasting
+from .intervals import Conformal
 from .units import Units
-from .validation import answers_unknown_names, check_bool, check_choice, check_int
-from .windowed import WindowNetwork
+from .validation import answers_unknown_names, check_bool, check_choice, check_count, check_int
 
 #: architectures by name
 MODELS = {
@@ -34,21 +29,388 @@ MODELS = {
     "nhits": models.NHITS,
     "tide": models.TiDE,
 }
-#: windows that are forecast in one go where every window is scored
-WINDOWS = 1 << 14
 
 
-class Backtest(NamedTuple):
-    """Errors of every window of a backtest.
+class Forecaster(Forecasting):
+    """Forecasting of many series by one network, from frames to intervals.
+
+    A network sees the last `input_size` values of a series and forecasts the next `horizon`. All
+    windows of all series train it; none is ever copied out of the data.
+
+    Parameters
+    ----------
+    model : str, callable or object, default="nhits"
+        nlinear, dlinear, mlp, nbeats, nhits, tide, an object of :mod:`ctrain.models`, or one of
+        your own: ``model(tape, past_y)``, or ``record(tape, inputs, shape)`` with the inputs
+        ``past_y``, ``past_mask`` of shape (input_size,), ``past`` (input_size, n_hist_exog),
+        ``future`` (input_size + horizon, n_futr_exog) and ``static`` (n_stat_exog,), as far as
+        there are such covariates.
+    horizon : int
+        Steps to forecast.
+    input_size : int
+        Steps of the past that the network sees.
+    loss : str, Loss or callable, default="absolute_error"
+        A name or object of :mod:`ctrain.losses`; compares scaled values, the mean over the steps.
+    quantiles : sequence of float, default=None
+        Levels in (0, 1) to forecast, by the quantile loss; the forecast is the one next to 0.5.
+    scaler : str, Scaler or None, default="standard"
+        What is taken out of each window before the network and put back after it: standard,
+        robust, minmax, last, revin, none, or an object of :mod:`ctrain.scalers`.
+    series_scaler : {"none", "standard", "robust", "minmax"}, default="none"
+        Units of each series, from its training part. Covariates are always standardised.
+    conformal : int or None, default=None
+        Windows at the end of each series by whose errors intervals are calibrated: the last ones
+        of the validation rows, or if there are not enough, of an inner fit that does not see them.
+    freq : str, int or None, default=None
+        Steps from one time stamp to the next: an alias such as "h", "D", "MS", or an integer;
+        None infers it.
+    id_col, time_col, target_col : str, default="unique_id", "ds", "y"
+        Columns of the frame; ``id_col=None`` for a single series.
+    futr_exog, hist_exog, stat_exog : sequence of str, default=()
+        Columns known in the future, known in the past only, and constant for a series.
+    fill_gaps, missing : {"mask", "forward", "zero"} or None, default=None
+        What becomes of missing rows and of NaN targets; None is an error.
+    step_size : int, default=1
+        Steps from one training window to the next.
+    start_padding : bool, default=False
+        Whether windows may begin before their series, padded with zeros that a mask hides.
+    short : {"error", "drop"}, default="error"
+        What becomes of series that are too short for a training window.
+    horizon_weight : sequence of float of length horizon, default=None
+        Weight of each step in the loss.
+    window_weight : callable, default=None
+        ``window_weight(stamps, values)``: weights of training windows from the time stamp and the
+        value of the first step that each forecasts, arrays of shape (n_windows,).
+    optimizer, learning_rate_init, schedule, alpha, l1, clip_norm, clip_value, accumulate_steps
+        As of :class:`ctrain.Regressor`.
+    batch_size : int, default=256
+        Windows of one step.
+    max_iter : int, default=100
+        Passes over all windows (epochs); with many series that is a lot of steps.
+    max_steps : int or None, default=None
+        Number of optimizer steps; wins over `max_iter`.
+    max_time, shuffle, validation_interval, n_iter_no_change, tol
+        As of :class:`ctrain.Regressor`.
+    early_stopping : bool or "auto", default="auto"
+        Whether to stop and to keep the best weights by the loss on the validation rows; "auto":
+        if `val_size` is given.
+    dtype : {"float32", "float64"}, default="float32"
+        Precision of the computation and of forecasts.
+    n_jobs, random_state, warm_start, verbose
+        As of :class:`ctrain.Regressor`.
 
     Attributes
     ----------
-    scores : dict of str to float
-        Mean over windows, series and steps that are available.
-    by_step : dict of str to ndarray of shape (horizon,)
-    n_windows : int
+    history_ : History
+    loss_curve_, validation_loss_curve_, lr_curve_ : list
+    n_iter_, t_, best_epoch_, stopped_by_, fit_time_
+        As of :class:`ctrain.Regressor`.
+    n_windows_ : int
+        Training windows.
+
+    Examples
+    --------
+    >>> from ctrain import Forecaster
+    >>> from ctrain.data import load_air_passengers
+    >>> fc = Forecaster("nlinear", horizon=12, input_size=24, max_steps=100, random_state=0)
+    >>> fc.fit(load_air_passengers()).predict()["NLinear"].shape
+    (12,)
     """
 
-    scores: dict[str, float]
-    by_step: dict[str, np.ndarray]
-    n_windows: int
+    monitor, metrics = "loss", None
+
+    @answers_unknown_names
+    def __init__(
+        self,
+        model="nhits",
+        *,
+        horizon,
+        input_size,
+        loss="absolute_error",
+        quantiles=None,
+        scaler="standard",
+        series_scaler="none",
+        conformal=None,
+        freq=None,
+        id_col="unique_id",
+        time_col="ds",
+        target_col="y",
+        futr_exog=(),
+        hist_exog=(),
+        stat_exog=(),
+        fill_gaps=None,
+        missing=None,
+        step_size=1,
+        start_padding=False,
+        short="error",
+        horizon_weight=None,
+        window_weight=None,
+        optimizer="adamw",
+        learning_rate_init=1e-3,
+        schedule="warmup_cosine",
+        alpha=0.0,
+        l1=0.0,
+        clip_norm=1.0,
+        clip_value=None,
+        batch_size=256,
+        accumulate_steps=1,
+        max_iter=100,
+        max_steps=None,
+        max_time=None,
+        shuffle=True,
+        early_stopping="auto",
+        validation_interval=1,
+        n_iter_no_change=10,
+        tol=1e-4,
+        dtype="float32",
+        n_jobs=None,
+        random_state=None,
+        warm_start=False,
+        verbose=0,
+    ):
+        self.model = model
+        self.horizon = horizon
+        self.input_size = input_size
+        self.loss = loss
+        self.quantiles = quantiles
+        self.scaler = scaler
+        self.series_scaler = series_scaler
+        self.conformal = conformal
+        self.freq = freq
+        self.id_col = id_col
+        self.time_col = time_col
+        self.target_col = target_col
+        self.futr_exog = futr_exog
+        self.hist_exog = hist_exog
+        self.stat_exog = stat_exog
+        self.fill_gaps = fill_gaps
+        self.missing = missing
+        self.step_size = step_size
+        self.start_padding = start_padding
+        self.short = short
+        self.horizon_weight = horizon_weight
+        self.window_weight = window_weight
+        self.optimizer = optimizer
+        self.learning_rate_init = learning_rate_init
+        self.schedule = schedule
+        self.alpha = alpha
+        self.l1 = l1
+        self.clip_norm = clip_norm
+        self.clip_value = clip_value
+        self.batch_size = batch_size
+        self.accumulate_steps = accumulate_steps
+        self.max_iter = max_iter
+        self.max_steps = max_steps
+        self.max_time = max_time
+        self.shuffle = shuffle
+        self.early_stopping = early_stopping
+        self.validation_interval = validation_interval
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.dtype = dtype
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+
+    # ------------------------------------------------------------------- fitting
+
+    @with_callbacks
+    def fit(self, df, *, static=None, val_size=0, resume=None):
+        """Train the network on all windows.
+
+        Parameters
+        ----------
+        df : frame, path or array
+            A long frame with one row for each series and time stamp (pandas, polars, Arrow, a dict
+            of arrays, or the path of a CSV or Parquet file), or an array of shape (time,) or
+            (series, time).
+        static : frame, default=None
+            One row for each series with `stat_exog`; None if they are columns of `df`.
+        val_size : int, default=0
+            Rows at the end of each series that are forecast for validation instead of trained on.
+        resume : str or path-like, default=None
+            Checkpoint of an interrupted fit of these data with these parameters.
+
+        Returns
+        -------
+        Forecaster
+            Itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Before any work: if a parameter is out of its range or the data do not fit, naming
+            series and time stamp. During the fit: if loss or gradient stop being finite.
+        """
+        started = time.perf_counter()
+        self._check_parameters()
+        check_count("val_size", val_size, 0)
+        panel = read_panel(df, self._schema(), freq=self.freq, static=static)
+        self._fit_panel(panel, val_size, resume)
+        self.fit_time_ = time.perf_counter() - started
+        return self
+
+    def _fit_panel(self, panel: Panel, val_size: int, resume=None) -> None:
+        draft = copy.copy(self)
+        least = self.horizon + (1 if self.start_padding else self.input_size) + val_size
+        panel = panel.check_length(least, "a training window, and val_size", self.short)
+        parts = split_panel(panel, val_size)
+        inner = None
+        if self.conformal is not None and val_size < self.horizon + self.conformal - 1:
+            inner = self._inner_conformal(panel, val_size)
+        draft._units = Units(self.series_scaler).fit(panel, parts.train_stop)
+        scaled = draft._units.apply(panel)
+        source = draft._training_windows(scaled, parts.train_stop)
+        validation = None
+        if val_size:
+            lengths = parts.train_stop - panel.offsets[:-1]
+            count = val_size - self.horizon + 1
+            if count < 1:
+                raise ValueError(
+                    f"val_size={val_size} rows hold no window of horizon={self.horizon}; it must "
+                    f"be at least {self.horizon}"
+                )
+            validation = (draft._windows(scaled, lengths - self.input_size, count), None)
+        stops = self.early_stopping is True or (self.early_stopping == "auto" and val_size > 0)
+        if stops and validation is None:
+            raise ValueError(
+                "early_stopping=True needs rows to validate on: fit(..., val_size=...)"
+            )
+        settings = draft._settings(source.n_rows, stops)
+        saved = None if resume is None else checkpoint.read(resume)
+        seed = draft._seed_of_fit() if saved is None else saved[0]["state"]["seed"]
+        network = draft._network_for(source, not panel.mask.all(), seed)
+        training.check(network, settings)
+        data = {
+            "n_series": panel.n_series, "n_rows": panel.n_rows, "n_windows": source.n_rows,
+            "val_size": val_size,
+        }  # fmt: skip
+        state = draft._begin(network, data, settings, seed, saved)
+        draft._tail = panel.tail(self.input_size)
+        draft._spread = SeriesScaler("standard").fit(panel, panel.y, parts.train_stop).scale_
+        draft._conformal, draft.n_windows_ = inner, source.n_rows
+        self._train(draft, network, state, source, None, settings, validation, None, (None, None))
+        if self.conformal is not None and inner is None:
+            self._conformal = self._calibrated(panel, self.conformal)
+
+    def _inner_conformal(self, panel: Panel, val_size: int) -> Conformal:
+        """Errors of a fit that does not see the last windows."""
+        inner = clone(self).set_params(conformal=None, warm_start=False)
+        stops = panel.offsets[1:] - (self.horizon + self.conformal - 1)
+        inner._fit_panel(panel.until(stops), val_size)
+        return inner._calibrated(panel, self.conformal)
+
+    def _calibrated(self, panel: Panel, n_windows: int) -> Conformal:
+        """Scores of the last windows of each series."""
+        rows = cross_validation_rows(panel, self.horizon, n_windows).T.reshape(-1)
+        point = self._point(self._at(panel, rows))
+        each = rows[:, None] + np.arange(self.horizon)
+        scale = self._spread_of(panel)[panel.series_of(rows)]
+        return Conformal.calibrate(panel.y[each], point, panel.mask[each], scale)
+
+    @available_if(takes_steps)
+    @with_callbacks
+    def partial_fit(self, df, *, static=None):
+        """Train for one epoch on these series, with the optimizer's state so far.
+
+        Parameters
+        ----------
+        df : frame, path or array
+        static : frame, default=None
+
+        Returns
+        -------
+        Forecaster
+            Itself. Forecasts start at the end of these series; units and intervals stay those of
+            the first call.
+        """
+        self._check_parameters()
+        if not hasattr(self, "_network"):
+            panel = read_panel(df, self._schema(), freq=self.freq, static=static)
+        else:
+            panel = read_like(df, self._tail, static=static)
+        least = self.horizon + (1 if self.start_padding else self.input_size)
+        panel = panel.check_length(least, "a training window", self.short)
+        draft = copy.copy(self)
+        ends = panel.offsets[1:]
+        first = not hasattr(self, "_network")
+        if first:
+            draft._units = Units(self.series_scaler).fit(panel, ends)
+            draft._conformal = None
+        source = draft._training_windows(draft._units.apply(panel), ends)
+        state = training.State(seed=draft._seed_of_fit()) if first else self._state
+        network = None if first else self._network
+        if first or network.training is None:
+            network = draft._network_for(source, True, state.seed)
+            if not first:
+                network.continue_from(self._network)
+        settings = draft._settings(source.n_rows, False, partial=True)
+        training.check(network, settings)
+        state.begin(settings)
+        draft._tail = panel.tail(self.input_size)
+        draft._spread = SeriesScaler("standard").fit(panel, panel.y).scale_
+        draft.n_windows_ = source.n_rows
+        self._train(draft, network, state, source, None, settings, None, None, (None, None))
+        return self
+
+    # ------------------------------------------------------------------- parameters
+
+    def _schema(self) -> Schema:
+        return Schema(
+            id_col=self.id_col, time_col=self.time_col, target_col=self.target_col,
+            futr_exog=self.futr_exog, hist_exog=self.hist_exog, stat_exog=self.stat_exog,
+            fill_gaps=self.fill_gaps, missing=self.missing,
+        )  # fmt: skip
+
+    def _model(self):
+        if not isinstance(self.model, str):
+            return self.model
+        if self.model not in MODELS:
+            near = difflib.get_close_matches(self.model.lower(), MODELS, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"model must be one of {sorted(MODELS)}; got {self.model!r}{hint}")
+        return MODELS[self.model]()
+
+    def _name(self) -> str:
+        """Name of the forecast's column."""
+        model = self._model()
+        return getattr(model, "__name__", type(model).__name__)
+
+    def _loss(self) -> losses.Loss:
+        if self.quantiles is None:
+            return losses.resolve(self.loss)
+        return losses.Quantile(tuple(self.quantiles))
+
+    def _check_model(self) -> None:
+        check_int(self, "horizon", 1)
+        check_int(self, "input_size", 1)
+        check_int(self, "step_size", 1)
+        check_int(self, "conformal", 1, also=None)
+        check_bool(self, "start_padding")
+        check_choice(self, "short", ("error", "drop"))
+        scalers.resolve(self.scaler).validate()
+        SeriesScaler(self.series_scaler)
+        model = self._model()
+        if isinstance(model, type) or not (callable(model) or hasattr(model, "record")):
+            raise TypeError(
+                "model must be a name, a callable model(tape, past_y) or an object with "
+                f"record(tape, inputs, shape); got {self.model!r}"
+            )
+        self._loss().validate()
+        if self.quantiles is not None and not isinstance(
+            losses.resolve(self.loss), losses.AbsoluteError | losses.Quantile
+        ):
+            raise ValueError(
+                f"quantiles={self.quantiles} are trained by the quantile loss; got loss="
+                f"{self.loss!r}: leave one of them out"
+            )
+        if self.window_weight is not None and not callable(self.window_weight):
+            raise TypeError(f"window_weight must be callable; got {self.window_weight!r}")
+        if self.horizon_weight is not None:
+            weight = np.asarray(self.horizon_weight, np.float64)
+            if weight.shape != (self.horizon,) or not (weight >= 0).all() or not weight.any():
+                raise ValueError(
+                    f"horizon_weight must be {self.horizon} weights that are not negative, one for "
+                    f"each step, and not all 0; got {self.horizon_weight!r}"
+                )

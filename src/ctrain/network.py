@@ -211,7 +211,7 @@ def record_model(
     if prediction.shape != shape and len(prediction.shape) < 2 and prediction.size == prod(shape):
         prediction = outputs["prediction"] = tape.reshape(prediction, shape)
     if prediction.shape != shape:
-        values = " and quantile" if len(shape) > 1 else ""
+        values = " and quantile or class" if len(shape) > 1 else ""
         raise ValueError(
             f"model: the prediction must have shape {shape}, one value for each target{values}; "
             f"got {prediction.shape}"

@@ -103,17 +103,31 @@ class Regressor(RegressorMixin, Tabular):
     coefs_, intercepts_ : list of ndarray
         Weights ``(n_in, n_out)`` and biases of each layer, the arrays that `predict` reads; None
         for a user's model.
+    history_ : History
+        Columns of the epochs and of the steps.
     loss_curve_ : list of float
         Mean training loss of each epoch.
     validation_loss_curve_ : list of float or None
         Loss on the validation rows after each epoch.
+    validation_scores_ : list of float or None
+        Scores on the validation rows after each epoch, where `monitor` is a scorer.
     lr_curve_ : list of float
         Last learning rate of each epoch; NaN with lbfgs.
     loss_, best_loss_ : float
         Last and smallest of `loss_curve_`.
+    best_validation_score_ : float or None
+        Best of `validation_scores_`.
+    best_epoch_ : int or None
+        Epoch, counted from 1, whose weights early stopping has kept.
     n_iter_, t_ : int
         Epochs and optimizer steps taken.
+    stopped_by_ : str or None
+        What ended the training: ``"max_iter"``, ``"max_steps"``, ``"max_time"``,
+        ``"early_stopping"``, ``"callback"``, ``"converged"`` (lbfgs); None after an error.
     n_layers_, n_outputs_, n_features_in_ : int
+        Layers with input and output; targets; columns of X.
+    feature_names_in_ : ndarray of str
+        Names of X's columns, if it had any.
     out_activation_ : str
         What is applied to the last layer: ``"identity"``, or ``"exp"`` / ``"logistic"`` by loss.
     fit_time_ : float
@@ -126,7 +140,8 @@ class Regressor(RegressorMixin, Tabular):
     for its backward pass, at most 256 MB; about 1 MB for each thread; and 16 bytes for each row.
 
     An error or Ctrl-C during a fit leaves the estimator usable, with the weights of the last whole
-    step. Data and parameters that are refused leave it as it was.
+    step, with early stopping those of the best epoch so far. Data and parameters that are refused
+    leave it as it was.
 
     See Also
     --------

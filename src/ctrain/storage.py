@@ -17,7 +17,7 @@ def save(path, pieces: Iterable, last: Callable[[], bytes]) -> None:
     """Write buffers and what `last` returns, so that `path` is the old file or the new one.
 
     They go to a new file in the same folder, which is synced and renamed; then the folder is
-    synced. `last` is called after the disk has the buffers. A failure removes the new file.
+    synced. `last` is called while the disk takes the buffers. A failure removes the new file.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def _replace(target: str, pieces: Iterable, last: Callable[[], bytes]) -> None:
         try:
             for piece in pieces:
                 _write(descriptor, piece)
-            os.fsync(descriptor)
+            _begin(descriptor)
             _write(descriptor, last())
             os.fsync(descriptor)
         finally:
@@ -193,6 +193,13 @@ def _write(descriptor: int, piece) -> None:
         if not written:
             raise OSError(errno.EIO, "the disk took no byte")
         rest = rest[written:]
+
+
+def _begin(descriptor: int) -> None:
+    """Ask the disk to begin, so that it works while the next bytes are computed."""
+    if hasattr(os, "posix_fadvise"):
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _sync_folder(folder: str) -> None:

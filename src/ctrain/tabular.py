@@ -8,7 +8,7 @@ import time
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from . import checkpoint, training
+from . import checkpoint, conversion, training
 from ._core.parallel import effective_n_threads
 from ._core.source import Arrays
 from .estimator import Estimator
@@ -107,7 +107,8 @@ class Tabular(Estimator):
     def _take(self, X, y, sample_weight, *, reset: bool = True, **about_targets):
         """Training data as a source, and its parts: features, targets, weights, dtype."""
         features = check_features(self, X, reset=reset)
-        if reset:
+        continued = self.warm_start and self.dtype == "auto" and hasattr(self, "_network")
+        if reset and not continued:
             dtype = np.dtype(features.dtype if self.dtype == "auto" else self.dtype)
         else:
             dtype = self._network.dtype
@@ -149,6 +150,7 @@ class Tabular(Estimator):
 
     def _check_model(self) -> None:
         check_float(self, "dropout", 0.0, high=1.0)
+        check_float(self, "validation_fraction", 0.0, closed=False, high=1.0)
         if self.model is None:
             self._mlp().layers()
         else:
@@ -173,6 +175,96 @@ class Tabular(Estimator):
         except NotFiniteError:
             check_finite(self, X, "X", network.dtype)
             raise
+
+    # ------------------------------------------------------------------- scikit-learn's own
+
+    @classmethod
+    def from_sklearn(cls, mlp):
+        """Make a fitted estimator of scikit-learn's: MLPRegressor or MLPClassifier.
+
+        Parameters
+        ----------
+        mlp : MLPRegressor or MLPClassifier
+            Fitted; of a Regressor the first, of a Classifier the second.
+
+        Returns
+        -------
+        Regressor or Classifier
+            With its weights, its precision and those of its parameters that mean something here;
+            a further fit, with ``warm_start=True`` or `partial_fit`, goes on with new slots of the
+            optimizer. `history_` begins empty.
+
+        Raises
+        ------
+        TypeError
+            If `mlp` is no such estimator.
+        sklearn.exceptions.NotFittedError, ValueError
+            If it has not been fitted, or on a single class.
+
+        Warns
+        -----
+        UserWarning
+            If ``solver="lbfgs"`` hides what its `alpha` is divided by.
+
+        Notes
+        -----
+        `alpha` and, for sgd, `learning_rate_init` are converted to the scale of our losses: a step
+        of sgd is the same step. Early stopping looks at the score, as it does there; an MLP without
+        it stops on the training loss, which has no counterpart.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn.datasets import make_regression
+        >>> from sklearn.neural_network import MLPRegressor
+        >>> from ctrain import Regressor
+        >>> X, y = make_regression(200, 4, random_state=0)
+        >>> mlp = MLPRegressor(early_stopping=True, learning_rate_init=0.02, random_state=0)
+        >>> reg = Regressor.from_sklearn(mlp.fit(X, y))
+        >>> np.allclose(reg.predict(X), mlp.predict(X), rtol=1e-12, atol=1e-12)
+        True
+        >>> reg.optimizer, reg.monitor
+        (Adam(eps=2e-08), 'r2')
+        """
+        return conversion.from_sklearn(cls, mlp)
+
+    def to_sklearn(self):
+        """Make a fitted MLPRegressor or MLPClassifier with these weights.
+
+        Returns
+        -------
+        MLPRegressor or MLPClassifier
+            Predicts the same, and can be pickled, cloned and fitted further, with
+            ``warm_start=True`` or `partial_fit`.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If it has not been fitted.
+        ValueError
+            If no such network exists there: other activations, several quantiles, an own model.
+
+        Notes
+        -----
+        What scikit-learn does not have, does not change its predictions and is left out: clipping,
+        dropout, other losses, optimizers and schedules, class weights. A further fit there is one
+        of scikit-learn's.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn.datasets import make_regression
+        >>> from ctrain import Regressor
+        >>> X, y = make_regression(200, 4, random_state=0)
+        >>> reg = Regressor((16,), optimizer="adam", max_iter=5, random_state=0).fit(X, y)
+        >>> mlp = reg.to_sklearn()
+        >>> mlp
+        MLPRegressor(alpha=0.0, epsilon=5e-09, hidden_layer_sizes=(16,), max_iter=5,
+                     random_state=0, validation_fraction=0.2)
+        >>> np.allclose(mlp.predict(X), reg.predict(X), rtol=1e-12, atol=1e-12)
+        True
+        """
+        return conversion.to_sklearn(self)
 
     # ------------------------------------------------------------------- fitted attributes
 

@@ -312,7 +312,7 @@ class _Steps(_Fit):
         self.rates, self.rates_from = np.empty(0), state.step
         if state.stopping is not None and state.stopping.exhausted and not state.epoch_step:
             return "early_stopping"  # resumed after its last epoch
-        while state.step < total:
+        while state.step < total or state.epoch_step:  # or the last epoch is still to be closed
             self.begin_epoch()
             order = self._order()
             per_glance = 1

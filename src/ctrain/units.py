@@ -70,6 +70,13 @@ class Units:
         center, scale = self.columns[name]
         return ((values - center) / scale).astype(values.dtype)
 
+    def forward(self, values: np.ndarray, center: np.ndarray, scale: np.ndarray) -> np.ndarray:
+        """Values of shape (n, ...) of series, given for each of the n, in these units."""
+        if self.kind == "none":
+            return values
+        axes = tuple(range(1, values.ndim))
+        return (values - np.expand_dims(center, axes)) / np.expand_dims(scale, axes)
+
     def inverse(self, values: np.ndarray, center: np.ndarray, scale: np.ndarray) -> np.ndarray:
         """Forecasts of shape (n, ...) in the units of their series, given for each of the n."""
         if self.kind == "none":

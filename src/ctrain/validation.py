@@ -117,6 +117,13 @@ def check_int(owner, name: str, low: int, *, also: object = ()) -> None:
         raise _wrong(owner, name, f"an int in the range [{low}, inf)", also, value)
 
 
+def check_count(name: str, value, low: int) -> int:
+    """Check that an argument is an integer of at least `low`; answer it."""
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < low:
+        raise ValueError(f"{name} must be an int in the range [{low}, inf). Got {value!r} instead.")
+    return int(value)
+
+
 def check_float(
     owner, name: str, low: float, *, closed: bool = True, high: float = np.inf, also: object = ()
 ) -> None:

@@ -4,9 +4,16 @@ cdef extern from *:
     #include <time.h>
     /* A team shares one job at a time. The caller opens it, takes pieces like everybody else, and
        closes it: then it waits for those who are inside, not for those who never came. So a
-       thread whose core is taken by another process holds nobody up. */
+       thread whose core is taken by another process holds nobody up. Every thread begins with
+       its own share of the pieces, the same in every step, so that what they touch stays in its
+       cache, and then helps the others. */
     typedef struct {
-        long next;        /* piece to be taken next */
+        long next;        /* piece of a thread's share to be taken next */
+        char apart[56];   /* on a cache line of its own */
+    } ct_share;
+    typedef struct {
+        ct_share *share;  /* one for each thread */
+        int threads;
         int open;         /* whether the job may be entered */
         int active;       /* threads inside, without the caller */
         int generation;   /* number of the job */
@@ -24,7 +31,26 @@ cdef extern from *:
             nanosleep(&nap, NULL);
         }
     }
-    static long ct_take(ct_team *t) { return __atomic_fetch_add(&t->next, 1, __ATOMIC_RELAXED); }
+    static long ct_begin(const ct_team *t, int thread, long n) { return thread * n / t->threads; }
+    static void ct_deal(ct_team *t, int threads, long n)
+    {
+        t->threads = threads;
+        for (int k = 0; k < threads; k++) t->share[k].next = ct_begin(t, k, n);
+    }
+    /* one of n pieces; n: there are none left */
+    static long ct_take(ct_team *t, int thread, long n)
+    {
+        for (int k = 0; k < t->threads; k++) {
+            const int whose = (thread + k) % t->threads;
+            const long end = ct_begin(t, whose + 1, n);
+            long *next = &t->share[whose].next;
+            if (__atomic_load_n(next, __ATOMIC_RELAXED) < end) {
+                const long piece = __atomic_fetch_add(next, 1, __ATOMIC_RELAXED);
+                if (piece < end) return piece;
+            }
+        }
+        return n;
+    }
     static void ct_open(ct_team *t)
     {
         __atomic_add_fetch(&t->generation, 1, __ATOMIC_SEQ_CST);
@@ -58,10 +84,13 @@ cdef extern from *:
     }
     static void ct_leave(ct_team *t) { __atomic_sub_fetch(&t->active, 1, __ATOMIC_SEQ_CST); }
     """
+    ctypedef struct ct_share:
+        pass
     ctypedef struct ct_team:
-        long next
+        ct_share *share
         int dismissed
-    long ct_take(ct_team *) noexcept nogil
+    void ct_deal(ct_team *, int threads, long n) noexcept nogil
+    long ct_take(ct_team *, int thread, long n) noexcept nogil
     void ct_open(ct_team *) noexcept nogil
     void ct_close(ct_team *) noexcept nogil
     void ct_dismiss(ct_team *) noexcept nogil

@@ -16,7 +16,7 @@ from libc.string cimport memcpy, memset
 
 from ctrain._core.dispatch cimport ct_frame, ct_node, ct_update_args
 from ctrain._core.optim cimport Optimizer
-from ctrain._core.parallel cimport ct_close, ct_enter, ct_leave, ct_open, ct_take, may_fork_join
+from ctrain._core.parallel cimport ct_close, ct_deal, ct_enter, ct_leave, ct_open, ct_take, may_fork_join
 from ctrain._core.program cimport (
     ROWS,
     UPDATE,
@@ -113,10 +113,10 @@ cdef void run_tile(
 cdef void work(Program p, Workspace ws, int thread) noexcept nogil:
     """Take pieces of the open job until there are none."""
     cdef const Job *job = &ws.job
-    cdef ptrdiff_t i, k
+    cdef ptrdiff_t i
     while True:
-        i = ct_take(&ws.team)
-        if i >= job.n:
+        i = ct_take(&ws.team, thread, job.n)
+        if i == job.n:
             return
         if job.phase == ROWS:
             run_tile(
@@ -126,14 +126,13 @@ cdef void work(Program p, Workspace ws, int thread) noexcept nogil:
         elif job.phase == WEIGHTS:
             run_weight_tile(p, ws, thread, job.batch, p.stages[job.stage].tiles.begin + i)
         else:
-            for k in range(i * p.n_chunks // job.n, (i + 1) * p.n_chunks // job.n):
-                run_chunk(p, ws.optimizer, job.decayed, job.plain, k)
+            run_chunk(p, ws.optimizer, job.decayed, job.plain, i)
 
 
 cdef void share(Program p, Workspace ws, bint many) noexcept nogil:
     """Do the job in the workspace, together with the rest of the team if it is worth it."""
-    ws.team.next = 0
     many = many and ws.job.n > 1 and ws.threads > 1
+    ct_deal(&ws.team, ws.threads if many else 1, ws.job.n)
     if many:
         ct_open(&ws.team)
     work(p, ws, 0)
@@ -305,7 +304,5 @@ cdef void run_chunk(
 cdef void run_update(Program p, Workspace ws, const ct_update_args *decayed) noexcept nogil:
     cdef ct_update_args plain = decayed[0]
     plain.alpha = plain.l1 = plain.decay = 0.0
-    ws.job.phase, ws.job.decayed, ws.job.plain = UPDATE, decayed, &plain
-    # a piece is a run of chunks: memory is read fastest in long runs
-    ws.job.n = min(p.n_chunks, 8 * ws.threads)
+    ws.job.phase, ws.job.n, ws.job.decayed, ws.job.plain = UPDATE, p.n_chunks, decayed, &plain
     share(p, ws, may_fork_join(ws.threads, UPDATE_FLOPS * p.n_weights))

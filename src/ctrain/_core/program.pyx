@@ -8,7 +8,7 @@ from libc.string cimport memcpy
 import numpy as np
 
 from ctrain._core.dispatch cimport CT_SCRATCH, ct_frame, ct_node, ct_op, find_op, table
-from ctrain._core.parallel cimport now_seconds
+from ctrain._core.parallel cimport ct_share, now_seconds
 from ctrain._core.source cimport Source
 
 from ctrain._core import plan as _plan
@@ -34,6 +34,7 @@ cdef class Workspace:
         cdef ct_frame *frame
         cdef char *tile
         self.keep = []
+        self.team.share = <ct_share *>self._take(n * sizeof(ct_share))
         self.frames = <ct_frame *>self._take(n * sizeof(ct_frame))
         self.fields = <char **>self._take(n * program.max_fields * sizeof(char *))
         self.rows = <int64_t *>self._take(n * program.tile_rows * sizeof(int64_t))
