@@ -15,7 +15,7 @@ NATIVE := setup.py pyproject.toml $(wildcard $(CORE)/*.pyx $(CORE)/*.pxd $(CORE)
 .PHONY: help demo test lint format docs wheel bench bench-peers bench-accuracy test-asan clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/demo.stamp ## build into .venv and fit a real data set
 	$(BIN)/python examples/demo.py

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from field import uci
 from field.finished import Finished
+from peers import processor
 from threadpoolctl import threadpool_limits
 
 HERE = Path(__file__).resolve().parent
@@ -26,8 +27,8 @@ INTRODUCTION = """\
 # Accuracy
 
 Written by `make bench-accuracy`: ctrain {ctrain}, scikit-learn {sklearn}, LightGBM {lightgbm},
-NumPy {numpy}, Python {python}; one thread, float64. Every number follows from seeds that the
-protocol states; ctrain's are the same on every machine with FMA.
+NumPy {numpy}, Python {python}; one thread, float64, CPU seconds on **{cpu}**. Errors follow
+from the data and the seeds that the protocol states.
 """
 
 
@@ -48,7 +49,7 @@ def main() -> None:
     sections = [
         INTRODUCTION.format(
             ctrain=version("ctrain"), sklearn=version("scikit-learn"),
-            lightgbm=version("lightgbm"), numpy=version("numpy"),
+            lightgbm=version("lightgbm"), numpy=version("numpy"), cpu=processor(),
             python=".".join(map(str, sys.version_info[:3])),
         )
     ]  # fmt: skip

@@ -18,7 +18,8 @@ import ctrain
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
-PAGES = ["README.md", *(f"docs/{p}.md" for p in ("index", "user_guide", "losses", "schedules"))]
+DOCUMENTS = "index user_guide classification coming_from losses schedules display".split()
+PAGES = ["README.md", *(f"docs/{name}.md" for name in DOCUMENTS)]
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 

@@ -268,7 +268,7 @@ from ctrain._core.source import Arrays
 from ctrain._core.step import run_steps
 from ctrain.models import MLP
 from ctrain.network import Network
-from ctrain.training import State
+from ctrain.state import State
 
 counted = ctypes.CDLL(None).counted
 counted.restype = ctypes.c_long

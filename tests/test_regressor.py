@@ -157,7 +157,7 @@ def test_every_form_of_the_same_data_gives_the_same_bits(dtype, tmp_path):
     reference = small(dtype=name).fit(X, y)
     expected = reference.predict(X)
     for form, Z in variants(X, tmp_path):
-        assert same_bits(reference.predict(Z), expected), form
+        assert same_bits(reference.predict(Z).astype(dtype), expected), form
         assert same_bits(small(dtype=name).fit(Z, y).predict(X), expected), form
         assert small(dtype=name).fit(X, y, X_val=Z, y_val=y).validation_loss_curve_ == (
             small(dtype=name).fit(X, y, X_val=X, y_val=y).validation_loss_curve_
@@ -196,6 +196,16 @@ def test_data_frames_and_their_names():
 
 
 # ------------------------------------------------------------------------- predictions
+
+
+@pytest.mark.parametrize("fit", [np.float32, np.float64])
+@pytest.mark.parametrize("now", [np.float32, np.float64])
+def test_predictions_are_float32_where_all_is(fit, now):
+    X, y = problem(33)
+    answer = small().fit(X.astype(fit), y).predict(X.astype(now))
+    assert answer.dtype == np.result_type(fit, now)
+    for form in (X.tolist(), scipy.sparse.csr_array(X), np.rint(X).astype(int)):
+        assert small(dtype="float32").fit(X, y).predict(form).dtype == np.float64
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

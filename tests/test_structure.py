@@ -15,7 +15,18 @@ KERNELS = SOURCE / "ctrain" / "_core" / "kernels"
 # Lowest first. A module imports from its own level and from those before it.
 LEVELS = (
     {"_core", "initializers"},  # a parameter is filled when it is recorded
-    {"losses", "optimizers", "schedules", "distributions", "metrics", "window_scores", "data", "validation", "labels", "scalers"},
+    {
+        "losses",
+        "optimizers",
+        "schedules",
+        "distributions",
+        "metrics",
+        "window_scores",
+        "data",
+        "validation",
+        "labels",
+        "scalers",
+    },
     {"models"},
     {
         "network",
@@ -24,6 +35,7 @@ LEVELS = (
         "curves",
         "history",
         "stopping",
+        "state",
         "held_out",
         "members",
         "storage",
@@ -34,7 +46,17 @@ LEVELS = (
         "intervals",
         "units",
     },
-    {"estimator", "tabular", "regressor", "classifier", "forecasting", "forecaster", "baselines", "retries"},
+    {
+        "estimator",
+        "tabular",
+        "conversion",
+        "regressor",
+        "classifier",
+        "forecasting",
+        "forecaster",
+        "baselines",
+        "retries",
+    },
     {"gradcheck", "display", "config", "__main__"},
     {"__init__"},
 )

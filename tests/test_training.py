@@ -159,7 +159,8 @@ def test_partial_fit_refuses_other_widths():
 
 def test_partial_fit_keeps_the_precision_of_the_first_call():
     fitted = small().partial_fit(X.astype(np.float32), Y)
-    assert fitted.partial_fit(X, Y).predict(X).dtype == np.float32
+    fitted.partial_fit(X, Y)
+    assert fitted.coefs_[0].dtype == fitted.predict(X.astype(np.float32)).dtype == np.float32
 
 
 @pytest.mark.parametrize("parameters, reason", [

@@ -25,8 +25,8 @@ from ._core.plan import compile_plan
 from .archive import CheckpointError
 from .history import History
 from .network import Network
+from .state import State
 from .stopping import Stopping
-from .training import State
 
 __all__ = ["CheckpointError", "Missing", "load", "read", "save"]
 
@@ -391,9 +391,6 @@ def _check_network(network: Network) -> None:
     """Raise ValueError unless a network predicts with a bounded amount of memory."""
     if type(network.n_targets) is not int or type(network.seed) is not int:
         raise ValueError("n_targets and seed are not both integers")
-    prediction = network.outputs["prediction"].shape
-    if len(prediction) not in (1, 2) or prediction[0] != network.n_targets:
-        raise ValueError(f"predictions of shape {prediction} for {network.n_targets} targets")
     for tensor in network.inference.tensors:
         if tensor.size > LARGEST_ROW:
             raise ValueError(f"a tensor has more than {LARGEST_ROW} values in a row")

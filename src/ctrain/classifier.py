@@ -106,7 +106,7 @@ class Classifier(ClassifierMixin, Tabular):
         ``model(tape, x)`` or an object with ``record(tape, inputs, shape)`` that puts out logits;
         replaces `hidden_layer_sizes`, `activation` and `dropout`.
     dtype : {"auto", "float32", "float64"}, default="auto"
-        Precision of the computation and of probabilities; "auto" follows X.
+        Precision of the computation; "auto" follows X.
     n_jobs : int or None, default=None
         Threads; None = all that are allowed, -1 likewise. The result is the same, bit by bit.
     random_state : int, RandomState or None, default=None
@@ -373,8 +373,8 @@ class Classifier(ClassifierMixin, Tabular):
         Returns
         -------
         ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
-            In the dtype of the fit. Rows sum to 1, but those of labels, which do not exclude each
-            other. A row's bits do not depend on the other rows.
+            float32 where the fit and X are, else float64. Rows sum to 1, but those of labels, which
+            do not exclude each other. A row's bits do not depend on the other rows.
 
         Raises
         ------

@@ -15,8 +15,9 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from . import losses, optimizers, schedules, training
+from . import losses, optimizers, schedules
 from .labels import check_classes
+from .state import State
 
 #: parameters of the same name and meaning
 SAME = ("activation", "batch_size", "max_iter", "shuffle", "random_state", "tol", "warm_start",
@@ -69,7 +70,7 @@ def from_sklearn(kind: type, mlp):
         estimator._label_dtype = (np.dtype(int) if multilabel else mlp.classes_.dtype).str
     else:
         estimator._squeeze = n_targets == 1
-    state = training.State(seed=estimator._seed_of_fit())
+    state = State(seed=estimator._seed_of_fit())
     state.data = {"n_samples": rows, "n_features": n_features, "n_targets": n_targets,
                   "n_validation": 0}  # fmt: skip
     network = estimator._network_for(n_features, n_targets, mlp.coefs_[0].dtype, state.seed)

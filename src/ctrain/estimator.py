@@ -13,6 +13,7 @@ from ._core.parallel import effective_n_threads
 from .callbacks.protocol import CallbackSupportMixin, Tasks
 from .curves import curves_svg, loss_label
 from .held_out import metric_name, scorers
+from .state import Settings, State
 from .stopping import Stopping
 from .validation import (
     check_bool,
@@ -44,9 +45,9 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
 
     # ------------------------------------------------------------------- fitting
 
-    def _begin(self, network, data, settings, seed, saved) -> training.State:
+    def _begin(self, network, data, settings, seed, saved) -> State:
         """State from which a fit starts: a new one, a warm start's or a checkpoint's."""
-        state = training.State(seed=seed)
+        state = State(seed=seed)
         if saved is not None:
             self._check_same(saved[0], data)
             state.begin(settings)  # for a schedule of the user's own, which no file holds
@@ -127,14 +128,14 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
                 "or load the checkpoint and fit on with warm_start=True"
             )
 
-    def _settings(self, n_rows: int, stops: bool, *, partial: bool = False) -> training.Settings:
+    def _settings(self, n_rows: int, stops: bool, *, partial: bool = False) -> Settings:
         batch_size = min(200, n_rows) if self.batch_size == "auto" else int(self.batch_size)
         on_loss = isinstance(self.monitor, str) and self.monitor == "loss"
         stopping = None
         if stops:
             patience = float(self.n_iter_no_change)
             stopping = Stopping("min" if on_loss else "max", patience, float(self.tol))
-        return training.Settings(
+        return Settings(
             optimizer=optimizers.resolve(self.optimizer),
             schedule=schedules.resolve(self.schedule),
             learning_rate_init=float(self.learning_rate_init),

@@ -17,6 +17,7 @@ from .data import split as split_panel
 from .estimator import takes_steps
 from .forecasting import Forecasting
 from .intervals import Conformal
+from .state import State
 from .units import Units
 from .validation import answers_unknown_names, check_bool, check_choice, check_count, check_int
 
@@ -339,7 +340,7 @@ class Forecaster(Forecasting):
             draft._units = Units(self.series_scaler).fit(panel, ends)
             draft._conformal = None
         source = draft._training_windows(draft._units.apply(panel), ends)
-        state = training.State(seed=draft._seed_of_fit()) if first else self._state
+        state = State(seed=draft._seed_of_fit()) if first else self._state
         network = None if first else self._network
         if first or network.training is None:
             network = draft._network_for(source, True, state.seed)

@@ -87,7 +87,7 @@ class Regressor(RegressorMixin, Tabular):
         ``model(tape, x)`` or an object with ``record(tape, inputs, shape)``; replaces
         `hidden_layer_sizes`, `activation` and `dropout`.
     dtype : {"auto", "float32", "float64"}, default="auto"
-        Precision of the computation and of predictions; "auto" follows X.
+        Precision of the computation; "auto" follows X.
     n_jobs : int or None, default=None
         Threads; None = all that are allowed, -1 likewise. The result is the same, bit by bit.
     random_state : int, RandomState or None, default=None
@@ -309,7 +309,8 @@ class Regressor(RegressorMixin, Tabular):
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_targets), one more axis for several quantiles
-            In the dtype of the fit. A row's bits do not depend on the other rows.
+            float32 where the fit and X are, else float64. A row's bits do not depend on the other
+            rows.
 
         Raises
         ------

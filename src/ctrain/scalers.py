@@ -10,9 +10,10 @@ import difflib
 
 from sklearn.base import BaseEstimator
 
+from .data.scaling import NORMAL_MAD
 from .validation import check_float
 
-__all__ = ["SCALERS", "Last", "MinMax", "RevIN", "Scaler", "Standard", "resolve"]
+__all__ = ["SCALERS", "Last", "MinMax", "RevIN", "Robust", "Scaler", "Standard", "resolve"]
 
 
 class Scaler(BaseEstimator):
@@ -109,6 +110,30 @@ class RevIN(Standard):
         return gain, tape.parameter((1,), name="revin.bias", init="zeros", decay=False)
 
 
+class Robust(Scaler):
+    """Median, and median absolute deviation from it, of the window.
+
+    Where more than half of the values are equal the deviation is 0; the scale is then what it is
+    for a normal variable whose mean square around the median is the window's, and 1 for a constant
+    window.
+
+    Examples
+    --------
+    >>> from ctrain.scalers import Robust
+    >>> Robust()
+    Robust()
+    """
+
+    def record(self, tape, past, mask):
+        median = tape.median(past, mask, keepdims=True)
+        distance = tape.mul(tape.abs(tape.sub(past, median)), mask)
+        deviation = tape.median(distance, mask, keepdims=True)
+        count = tape.maximum(tape.sum(mask, keepdims=True), 1.0)
+        square = tape.div(tape.sum(tape.square(distance), keepdims=True), count)
+        spread = tape.where(deviation, deviation, tape.scale(tape.sqrt(square), NORMAL_MAD))
+        return median, tape.where(spread, spread, tape.constant([1.0]))
+
+
 class MinMax(Scaler):
     """Minimum, and range, of the window; a constant window has the scale 1.
 
@@ -145,6 +170,7 @@ class Last(Scaler):
 SCALERS: dict[str, type[Scaler]] = {
     "none": Scaler,
     "standard": Standard,
+    "robust": Robust,
     "minmax": MinMax,
     "last": Last,
     "revin": RevIN,

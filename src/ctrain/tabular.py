@@ -15,6 +15,7 @@ from .estimator import Estimator
 from .held_out import Scores, scorers, split
 from .models import MLP
 from .network import Network, NotFiniteError
+from .state import State
 from .validation import FLOATS, check_features, check_finite, check_float, check_weights
 
 #: rows from which early_stopping="auto" holds some out
@@ -92,7 +93,7 @@ class Tabular(Estimator):
         source, features, targets, _, dtype = draft._take(
             X, y, sample_weight, reset=first, **about_targets
         )
-        state = training.State(seed=draft._seed_of_fit()) if first else self._state
+        state = State(seed=draft._seed_of_fit()) if first else self._state
         network = None if first else self._network
         if first or network.training is None:  # loaded from a file
             network = draft._network_for(features.shape[1], targets.shape[1], dtype, state.seed)
@@ -171,10 +172,11 @@ class Tabular(Estimator):
             X = check_features(self, X)
         network = self._network
         try:
-            return network.predict(Arrays(x=X), effective_n_threads(self.n_jobs), name)
+            out = network.predict(Arrays(x=X), effective_n_threads(self.n_jobs), name)
         except NotFiniteError:
             check_finite(self, X, "X", network.dtype)
             raise
+        return out.astype(np.result_type(out, X), copy=False)
 
     # ------------------------------------------------------------------- scikit-learn's own
 

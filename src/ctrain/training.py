@@ -14,11 +14,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.optimize import minimize
-from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
 from . import schedules
@@ -27,119 +25,20 @@ from ._core.optim import Optimizer
 from ._core.source import Source
 from ._core.step import Status, accumulate, run_steps
 from .held_out import Scores
-from .history import History
 from .network import Network
-from .stopping import Stopping
+from .state import Pause, Settings, State
 
 logger = logging.getLogger("ctrain")
-
-
-class Pause(BaseException):
-    """Raised by a signal handler that found ``state.stepping`` true and set it to false.
-
-    The step that is under way is abandoned, who is due between steps is called, and the training
-    goes on with that step.
-    """
 
 
 #: rows whose gradients lbfgs adds in the network's precision; blocks are added in float64
 BLOCK = 1 << 13
 #: seconds between two looks at the clock, where somebody waits for it
 GLANCE = 0.1
+#: steps that nobody will ever take
+FOREVER = 1 << 62
 #: learning rates computed in one go
 RATES = 4096
-
-
-@dataclass
-class Settings:
-    """What a fit is asked to do; the names are the estimator's.
-
-    ``batch_size`` is a number here, ``schedule`` and ``optimizer`` are objects; ``has_length`` is
-    False for a partial fit, whose schedule knows no end.
-    """
-
-    optimizer: object
-    schedule: object
-    learning_rate_init: float
-    batch_size: int
-    accumulate_steps: int
-    max_iter: int
-    max_steps: int | None
-    max_time: float | None
-    has_length: bool
-    shuffle: bool
-    alpha: float
-    l1: float
-    clip_norm: float | None
-    clip_value: float | None
-    monitor: str
-    stopping: Stopping | None
-    validation_interval: int
-    n_threads: int
-    verbose: int
-
-
-@dataclass
-class State:
-    """Where the training of one network stands, next to its weights.
-
-    Attributes
-    ----------
-    seed : int
-        Of initialisation, shuffling, dropout and the validation split.
-    step, epoch : int
-        Whole optimizer steps and epochs so far.
-    epoch_step : int
-        Steps of the epoch that is under way.
-    first_step, first_epoch : int
-        Where the schedule counts from, and where this fit began.
-    partial : bool
-        Whether the last call was a partial fit.
-    history : History
-    optimizer : Optimizer or None
-        Slots of the last optimizer.
-    schedule : object
-        The fit's own copy, with what it remembers.
-    stopping : Stopping or None
-    best_weights : ndarray or None
-        Those of the best epoch.
-    data : dict of str to int
-        Sizes of what this fit is trained on, which a resumed one must find again.
-    stepping : bool
-        Whether the core is at work, so that a signal handler may raise `Pause`.
-    stopped_by : str or None
-        What ended the last fit: "max_iter", "max_steps", "max_time", "early_stopping", "callback",
-        "converged" (lbfgs); None if an error or an interrupt did.
-    """
-
-    seed: int
-    step: int = 0
-    epoch: int = 0
-    epoch_step: int = 0
-    first_step: int = 0
-    first_epoch: int = 0
-    partial: bool = False
-    history: History = field(default_factory=History)
-    optimizer: Optimizer | None = None
-    schedule: object = None
-    stopping: Stopping | None = None
-    best_weights: np.ndarray | None = None
-    data: dict[str, int] = field(default_factory=dict)
-    stepping: bool = False
-    stopped_by: str | None = None
-
-    def begin(self, settings: Settings) -> None:
-        """Start a new fit from here: a new schedule, a new best epoch, the old slots."""
-        partial = not settings.has_length
-        self.first_epoch = self.epoch
-        if not (partial and self.partial):  # the schedule of partial fits goes on
-            self.first_step = self.step
-            declared = settings.schedule
-            self.schedule = clone(declared) if hasattr(declared, "get_params") else declared
-        self.partial = partial
-        self.epoch_step = 0
-        self.stopping = settings.stopping
-        self.best_weights = None
 
 
 def check(network: Network, settings: Settings) -> None:
@@ -306,26 +205,34 @@ class _Steps(_Fit):
             total = (end - state.epoch) * self.per_epoch + state.step - state.epoch_step
         else:
             total, reason = state.first_step + settings.max_steps, "max_steps"
+        total = min(total, FOREVER)
         length = total - state.first_step if settings.has_length else None
         self.length = schedules.Length(length, self.per_epoch)
         bounds = np.minimum(np.arange(self.per_epoch + 1, dtype=np.int64) * self.batch, self.n)
+        self.rules = {
+            "clip_norm": math.inf if settings.clip_norm is None else settings.clip_norm,
+            "clip_value": math.inf if settings.clip_value is None else settings.clip_value,
+            "alpha": settings.alpha,
+            "l1": settings.l1,
+        }
         self.rates, self.rates_from = np.empty(0), state.step
         if state.stopping is not None and state.stopping.exhausted and not state.epoch_step:
             return "early_stopping"  # resumed after its last epoch
+        pace = 0.0  # steps a second, measured
         while state.step < total or state.epoch_step:  # or the last epoch is still to be closed
             self.begin_epoch()
             order = self._order()
-            per_glance = 1
             while True:
                 left = min(self.per_epoch - state.epoch_step, total - state.step)
+                began, before, at = time.perf_counter(), state.step, state.epoch_step
                 due = math.inf if self.tasks is None else self.tasks.due()
-                watched = min(due, self.deadline) < math.inf
-                chunk = min(left, per_glance) if watched else left
-                began, before = time.perf_counter(), state.step
-                at = state.epoch_step
-                self._take(order, bounds[at : at + chunk + 1], total)
+                wait = min(due, self.deadline) - began
+                chunk = left
+                if wait < math.inf:
+                    chunk = min(left, max(1, int(min(GLANCE, max(wait, 0.0)) * pace)))
+                self._take(order, bounds[at : at + chunk + 1], total, wait < math.inf)
                 now = time.perf_counter()
-                per_glance = max(1, int((state.step - before) * GLANCE / max(now - began, 1e-9)))
+                pace = (state.step - before) / max(now - began, 1e-9)
                 if self.tasks is not None and self.tasks.due() <= now:
                     self.tasks.between_steps(now)
                 if state.step - before == left or (now >= self.deadline and state.epoch_step):
@@ -343,20 +250,19 @@ class _Steps(_Fit):
         order = random.permutation(random.key(self.state.seed, "shuffle", self.state.epoch), self.n)
         return order if self.rows is None else self.rows[order]
 
-    def _take(self, order: np.ndarray, bounds: np.ndarray, total: int) -> None:
-        """Some steps of an epoch."""
+    def _take(self, order: np.ndarray, bounds: np.ndarray, total: int, watched: bool) -> None:
+        """Some steps of an epoch; `watched` tells that they end in time for who is due."""
         settings, state, n = self.settings, self.state, len(bounds) - 1
         losses, weights, norms, rates = state.history.room(n)
         rates[:] = self._learning_rates(n, total)
         before, status = state.step, Status.OK
         try:
             state.stepping = True
+            if not (watched or self.tasks is None) and self.tasks.due() < math.inf:
+                raise Pause  # a signal came since that was asked
             _, status = run_steps(
                 self.program, self.source, order, bounds, rates, state.optimizer, state,
-                clip_norm=math.inf if settings.clip_norm is None else settings.clip_norm,
-                clip_value=math.inf if settings.clip_value is None else settings.clip_value,
-                alpha=settings.alpha, l1=settings.l1,
-                loss_sums=losses, weight_sums=weights, norms=norms,
+                loss_sums=losses, weight_sums=weights, norms=norms, **self.rules,
             )  # fmt: skip
             state.stepping = False
         except Pause:

@@ -1,4 +1,4 @@
-"""Test inputs for sums, means, maxima, running sums, softmax and ratio."""
+"""Test inputs for sums, means, maxima, running sums, softmax, median and ratio."""
 
 from __future__ import annotations
 
@@ -56,6 +56,12 @@ def log_softmax(x, axis=-1):
     axis = _axes(x, axis)
     z = x - x.max(axis=axis, keepdims=True)
     return z - np.log(np.exp(z).sum(axis=axis, keepdims=True))
+
+
+def median(x, mask, keepdims=False):
+    rows = [row[seen != 0] for row, seen in zip(x, mask, strict=True)]
+    values = np.array([np.median(row) if row.size else 0.0 for row in rows])
+    return values.reshape(len(x), *[1] * (x.ndim - 1)) if keepdims else values
 
 
 def ratio(sum, count):
@@ -119,6 +125,14 @@ def _ratio(*shape) -> Case:
     return Case(sample, ratio)
 
 
+def _median(*shape, available=0.7, **attributes) -> Case:
+    def sample(rng, rows):
+        x = rng.normal(size=(rows, *shape)) * 10.0 ** rng.integers(-3, 4, (rows, *shape))
+        return np.round(x, 1), (rng.random(x.shape) < available).astype(float)
+
+    return Case(sample, median, attributes)
+
+
 CASES: dict[str, list[Case]] = {
     "sum": _reduced(sum_, _normal),
     "mean": _reduced(mean, _normal),
@@ -126,5 +140,15 @@ CASES: dict[str, list[Case]] = {
     "cumsum": _along(cumsum),
     "softmax": _along(softmax),
     "log_softmax": _along(log_softmax),
+    "median": [
+        _median(),
+        _median(1, keepdims=True),
+        _median(2, available=1.0),
+        _median(7, available=0.1),
+        _median(16),
+        _median(100, keepdims=True),
+        _median(3, 37, available=1.0),
+        _median(3, 5, keepdims=True),
+    ],
     "ratio": [_ratio(), _ratio(1), _ratio(13), _ratio(4, 19)],
 }

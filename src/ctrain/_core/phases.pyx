@@ -16,7 +16,15 @@ from libc.string cimport memcpy, memset
 
 from ctrain._core.dispatch cimport ct_frame, ct_node, ct_update_args
 from ctrain._core.optim cimport Optimizer
-from ctrain._core.parallel cimport ct_close, ct_deal, ct_enter, ct_leave, ct_open, ct_take, may_fork_join
+from ctrain._core.parallel cimport (
+    ct_close,
+    ct_deal,
+    ct_enter,
+    ct_leave,
+    ct_open,
+    ct_take,
+    may_fork_join,
+)
 from ctrain._core.program cimport (
     ROWS,
     UPDATE,

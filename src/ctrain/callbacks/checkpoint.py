@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field
 
 from .. import checkpoint, storage
-from ..training import Pause
+from ..state import Pause
 from ..validation import check_bool, check_float, check_int
 from .protocol import Callback
 
@@ -34,17 +34,21 @@ class _Lock:
         self.path = None
         if "://" in path or fcntl is None:
             return
-        name = f"{path}.lock"
-        descriptor = os.open(name, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        name = f"{os.path.abspath(path)}.lock"
+        while True:
+            descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                os.close(descriptor)
+                raise OSError(
+                    errno.EBUSY,
+                    "another fit writes its checkpoints there; give each its own path",
+                    path,
+                ) from error
+            if os.fstat(descriptor).st_nlink:  # else its owner removed it just before it was locked
+                break
             os.close(descriptor)
-            raise OSError(
-                errno.EBUSY,
-                "another fit writes its checkpoints there; give each its own path",
-                path,
-            ) from error
         self.path, self.descriptor = name, descriptor
 
     def release(self) -> None:
@@ -147,7 +151,8 @@ class Checkpoint(Callback):
         run = _Run(estimator._state, task, _Lock(self._named(task, None)))
         run.last = time.perf_counter()
         self._runs[id(estimator)] = run
-        if threading.current_thread() is threading.main_thread():
+        foreign = signal.getsignal(signal.SIGTERM) is None  # a handler that Python cannot restore
+        if threading.current_thread() is threading.main_thread() and not foreign:
 
             def terminate(number, frame) -> None:
                 run.terminated = True
@@ -163,18 +168,17 @@ class Checkpoint(Callback):
         state = run.state
         since = state.epoch - state.first_epoch
         due = self.every_epochs is not None and since % self.every_epochs == 0
+        due = due or time.perf_counter() >= self._next(run)
         if self.best:
             due = due and state.stopping.best_epoch == state.epoch
-        if due or run.terminated or self.due(estimator) <= time.perf_counter():
+        if due or run.terminated:
             self.between_steps(estimator)
 
     def due(self, estimator) -> float:
         run = self._runs[id(estimator)]
         if run.terminated:
             return -math.inf
-        if self.every_seconds is None or self.best:
-            return math.inf
-        return run.last + self.every_seconds
+        return math.inf if self.best else self._next(run)
 
     def between_steps(self, estimator) -> None:
         run = self._runs[id(estimator)]
@@ -209,6 +213,10 @@ class Checkpoint(Callback):
             os.kill(os.getpid(), signal.SIGTERM)
         finally:
             signal.signal(signal.SIGTERM, run.handler)
+
+    def _next(self, run: _Run) -> float:
+        """When the clock asks for the next checkpoint."""
+        return math.inf if self.every_seconds is None else run.last + self.every_seconds
 
     def _check(self, estimator, enclosed: bool) -> None:
         check_int(self, "every_epochs", 1, also=None)

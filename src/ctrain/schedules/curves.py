@@ -15,7 +15,12 @@ import numpy as np
 from ..optimizers import Range
 from .schedule import DECAY, DURATION, POSITIVE_OR_ZERO, UNIT, OneOf, Schedule
 
-_sin = np.frompyfunc(math.sin, 1, 1)
+
+def _sin(x: np.ndarray) -> np.ndarray:
+    x = np.asarray(x)
+    return np.fromiter(map(math.sin, x.ravel().tolist()), np.float64, x.size).reshape(x.shape)
+
+
 _pow = np.frompyfunc(math.pow, 2, 1)
 
 
@@ -144,7 +149,7 @@ class InverseScaling(Schedule):
 
 def _arc(low: float, high: float, share: np.ndarray) -> np.ndarray:
     """Half a cosine wave from `low` (share 0) to `high` (share 1), without cancellation."""
-    return low + (high - low) * np.square(np.asarray(_sin(0.5 * math.pi * share), np.float64))
+    return low + (high - low) * np.square(_sin(0.5 * math.pi * share))
 
 
 def _line(low: float, high: float, share: np.ndarray) -> np.ndarray:

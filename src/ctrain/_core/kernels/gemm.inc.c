@@ -355,7 +355,7 @@ static void FN(gemm_block)(FN(panel) *s, ptrdiff_t m, ptrdiff_t n, const REAL *a
     const ptrdiff_t b_row = s->b_row;
     for (ptrdiff_t j = 0; j < n;) {
         const int vecs = FN(panel_vecs)(m, n - j), whole = n - j >= vecs * W;
-        const int pack = large && m >= 8 * ROWS && whole;
+        const int pack = large && m >= 16 * ROWS && whole;
         const REAL *bj = b + j, *ahead = bj + vecs * W, *sj = start ? start + j : NULL;
         REAL *cj = c + j;
         j += vecs * W;

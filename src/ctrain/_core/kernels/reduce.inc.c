@@ -1,4 +1,4 @@
-/* Sum, mean, max and running sum over axes of the row; ratio.
+/* Sum, mean, max and running sum over axes of the row; median of the row; ratio.
 
    A sum along contiguous memory runs over the 16 virtual lanes of lanes.inc.c. A sum
    along strided memory is one chain per output, vectorised over the outputs. So the
@@ -239,6 +239,66 @@ static void FN(cumsum_backward)(const ct_node *node, const ct_frame *frame, ptrd
     REAL *dx = (REAL *)frame->grad[node->in[0]];
     if (node->grad[0] == CT_ASSIGN) FN(running_sum)(dy, dx, node->ints, rows, 1, CT_ASSIGN);
     if (node->grad[0] == CT_ADD) FN(running_sum)(dy, dx, node->ints, rows, 1, CT_ADD);
+}
+
+/* Float bits as integers in the order of the numbers, -0 before 0; its own inverse. */
+CT_INLINE INT FN(ordered)(INT bits)
+{
+    return bits < 0 ? bits ^ ~CT_SIGN : bits;
+}
+
+/* How many elements with a mask are at most `top`. */
+CT_INLINE ptrdiff_t FN(n_at_most)(const REAL *x, const REAL *mask, ptrdiff_t n, REAL top)
+{
+    VI count = VI_SET(0);
+    ptrdiff_t total = 0;
+    for (ptrdiff_t i = 0; i < n; i += W) {
+        const V m = FN(get)(mask + i, n - i);  /* 0 beyond the end */
+        count -= (FN(get)(x + i, n - i) <= V_SET(top)) & (m != V_SET(0));
+    }
+    for (int k = 0; k < W; k++) total += (ptrdiff_t)count[k];
+    return total;
+}
+
+/* The k-th smallest element with a mask, k = 1, 2, ...: the integers are halved until one is
+   left, so nothing is sorted and nothing copied. */
+CT_INLINE REAL FN(kth)(const REAL *x, const REAL *mask, ptrdiff_t n, ptrdiff_t k)
+{
+    const REAL top = (REAL)INFINITY, bottom = -(REAL)INFINITY;
+    INT low, high;
+    REAL value;
+    memcpy(&low, &bottom, sizeof low);
+    memcpy(&high, &top, sizeof high);
+    low = FN(ordered)(low);
+    while (low < high) {
+        const INT middle = (low & high) + ((low ^ high) >> 1), bits = FN(ordered)(middle);
+        memcpy(&value, &bits, sizeof value);
+        if (FN(n_at_most)(x, mask, n, value) >= k) high = middle;
+        else low = middle + 1;
+    }
+    low = FN(ordered)(low);
+    memcpy(&value, &low, sizeof value);
+    return value;
+}
+
+static void FN(median_forward)(const ct_node *node, const ct_frame *frame, ptrdiff_t rows)
+{
+    const ptrdiff_t n = node->ints[0];
+    const REAL *x = (const REAL *)frame->value[node->in[0]];
+    const REAL *mask = (const REAL *)frame->value[node->in[1]];
+    REAL *y = (REAL *)frame->value[node->out];
+    for (ptrdiff_t r = 0; r < rows; r++, x += n, mask += n) {
+        const ptrdiff_t count = FN(n_at_most)(x, mask, n, (REAL)INFINITY);
+        ptrdiff_t wanted = 0;
+        for (ptrdiff_t i = 0; i < n; i++) wanted += mask[i] != 0;
+        if (count < wanted) {
+            y[r] = (REAL)NAN;
+            continue;
+        }
+        const REAL a = count ? FN(kth)(x, mask, n, (count + 1) / 2) : 0;
+        const REAL b = count % 2 || !count ? a : FN(kth)(x, mask, n, count / 2 + 1);
+        y[r] = (a + b) / 2 + 0;  /* never -0, which may be either zero */
+    }
 }
 
 /* sum / count, 0 where count is 0 */

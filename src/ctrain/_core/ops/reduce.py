@@ -1,4 +1,4 @@
-"""Operations along axes of the row: sum, mean, max, cumsum, softmax; and ratio."""
+"""Operations along axes of the row: sum, mean, max, cumsum, softmax; median and ratio."""
 
 from __future__ import annotations
 
@@ -88,6 +88,17 @@ def log_softmax(x, /, axis=-1):
     """``x - log(sum(exp(x)))`` along an axis of the row, computed from ``x - max(x)``."""
     sizes = around(x.shape, axis_of("log_softmax", x.shape, axis))
     return Row(x.shape, sizes, flops=25.0 * size_of(x.shape))
+
+
+@op(differentiable=(), broadcasts=True)
+def median(x, mask, /, keepdims=False):
+    """Median of the elements of the row whose mask is not 0; 0 if there are none.
+
+    Of an even number it is the mean of the two in the middle; NaN if there is one. It has no
+    gradient.
+    """
+    n = size_of(x.shape)
+    return Row((1,) * len(x.shape) if keepdims else (), (n,), flops=64.0 * n)
 
 
 @op(reads=(1,), differentiable=(0,), broadcasts=True)
