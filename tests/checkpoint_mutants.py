@@ -64,7 +64,25 @@ def bases(folder: Path) -> list[tuple]:
 
 # ------------------------------------------------------------------------------------ grammar
 
-NUMBERS = (0, 1, 2, 3, 4, 7, -1, -2, 255, 2**15, 2**31 - 1, 2**31, 2**32, 2**62, 2**63, 2**64, 10**38)
+NUMBERS = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    7,
+    -1,
+    -2,
+    255,
+    2**15,
+    2**31 - 1,
+    2**31,
+    2**32,
+    2**62,
+    2**63,
+    2**64,
+    10**38,
+)
 VALUES = (
     *NUMBERS, None, True, False, 0.5, -1.5, 1e300, float("nan"), float("inf"), "", "x", "mean",
     "float32", "float64", "layer_0.weight", "__import__('os').system('true')", "os.system", [], {},
@@ -163,7 +181,9 @@ def new_op(rng, header, arrays):
 
 def outputs(rng, header, arrays):
     name = rng.choice(("prediction", "prediction", "more"))
-    header["network"]["outputs"][name] = rng.choice((rng.randrange(len(entries(header))), -1, 10**6))
+    header["network"]["outputs"][name] = rng.choice(
+        (rng.randrange(len(entries(header))), -1, 10**6)
+    )
 
 
 def input_shape(rng, header, arrays):
@@ -206,7 +226,7 @@ def constant(rng, header, arrays):
 def array_values(rng, header, arrays):
     array = arrays[rng.choice(list(arrays))]
     if array.size:
-        array.flat[rng.randrange(array.size) :] = rng.choice((np.nan, np.inf, -1, 0, 1e308))
+        array.flat[rng.randrange(array.size) :] = rng.choice((np.nan, np.inf, -1, 0, 1e38))
 
 
 def array_shape(rng, header, arrays):

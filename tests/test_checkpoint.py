@@ -443,9 +443,9 @@ def test_the_lock_goes_with_a_fit_that_fails(tmp_path):
             small.small().set_callbacks(*callbacks).fit(X, Y)
         assert os.listdir(tmp_path) == []
     with pytest.raises(ValueError, match="not finite"):
-        small.small(optimizer="sgd", learning_rate_init=1e300).set_callbacks(
-            Checkpoint(path)
-        ).fit(X, Y)
+        small.small(optimizer="sgd", learning_rate_init=1e300).set_callbacks(Checkpoint(path)).fit(
+            X, Y
+        )
     assert not (tmp_path / "a.lock").exists()
 
 
