@@ -26,7 +26,8 @@ autosummary_generate = True
 autosummary_context = {"operations": ", ".join(OPS)}  # have a page of their own
 autodoc_default_options = {
     # made by scikit-learn, whose pages document them
-    "exclude-members": "set_fit_request, set_predict_request, set_score_request",
+    "exclude-members": "set_fit_request, set_partial_fit_request, set_predict_request, "
+    "set_score_request",
 }
 numpydoc_show_class_members = False  # the template lists them, with their docstrings
 myst_heading_anchors = 3

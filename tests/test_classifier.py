@@ -15,55 +15,10 @@ from sklearn.metrics import get_scorer, make_scorer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import estimator_checks_generator
 from small import same_bits
 
-from ctrain import Classifier
 from ctrain.losses import LogLoss, Loss, Weighted
-from ctrain.models import MLP
 from ctrain.optimizers import LBFGS, SGD
-
-#: outside of the weight checks, as MLPClassifier is with these settings
-UNWEIGHTED = ("check_sample_weight_equivalence_on_dense_data",
-              "check_sample_weight_equivalence_on_sparse_data")  # fmt: skip
-#: fit one estimator twice and want the second fit to know nothing of the first
-ANEW = ("check_classifiers_multilabel_representation_invariance", "check_supervised_y_2d",
-        "check_classifiers_train readonly_memmap=True X_dtype=float32")  # fmt: skip
-CONFIGURATIONS = [
-    (Classifier(), ()),
-    (Classifier(optimizer="sgd", learning_rate_init=0.1), ()),
-    (Classifier(optimizer="adam"), ()),
-    (Classifier(optimizer="rmsprop"), ()),
-    (Classifier(optimizer="adagrad", learning_rate_init=0.05), ()),
-    (Classifier(optimizer="lbfgs"), ()),
-    (Classifier(dtype="float32"), UNWEIGHTED),
-    (Classifier(early_stopping=True), UNWEIGHTED),
-    (Classifier(dropout=0.1), UNWEIGHTED),
-    (Classifier(n_jobs=2), ()),
-    (Classifier(warm_start=True), ANEW),
-    (Classifier(class_weight="balanced"), ()),
-    (Classifier(loss=LogLoss(label_smoothing=0.1)), ()),
-    (Classifier(loss=focal, activation="gelu", schedule="constant", n_jobs=1), ()),
-    (Classifier(model=MLP((20,), "elu"), max_steps=500, accumulate_steps=2, n_jobs=1), ()),
-]
-
-
-def scikit_learn_checks():
-    for estimator, without in CONFIGURATIONS:
-        for instance, check in estimator_checks_generator(estimator):
-            name = getattr(check, "func", check).__name__
-            name += "".join(f" {k}={v}" for k, v in getattr(check, "keywords", {}).items())
-            if name not in without:
-                changed = {k: v for k, v in vars(estimator).items()
-                           if v is not getattr(Classifier(), k)}  # fmt: skip
-                yield pytest.param(instance, check, id=f"{changed}-{name}")
-
-
-@pytest.mark.parametrize("estimator, check", [*scikit_learn_checks()])
-def test_scikit_learn_checks(estimator, check, monkeypatch):
-    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
-    check(estimator)
-
 
 # ------------------------------------------------------------------------- what it learns
 

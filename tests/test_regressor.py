@@ -13,27 +13,11 @@ import pytest
 import scipy.sparse
 from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.metrics import mean_squared_error
-from sklearn.utils.estimator_checks import parametrize_with_checks
 from small import problem, same_bits, small
 
 from ctrain import Regressor
 from ctrain.losses import Quantile
-from ctrain.models import MLP
 from ctrain.optimizers import SGD, AdamW
-
-
-@parametrize_with_checks(
-    [
-        Regressor(),
-        Regressor(optimizer="lbfgs", n_jobs=1),
-        Regressor(loss="huber", optimizer="rmsprop"),
-        Regressor(model=MLP((20,), "tanh"), max_steps=200, accumulate_steps=2),
-    ]
-)
-def test_scikit_learn_checks(estimator, check, monkeypatch):
-    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
-    check(estimator)
-
 
 # ------------------------------------------------------------------------- what it learns
 

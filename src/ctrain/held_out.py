@@ -125,7 +125,7 @@ class Scores:
             if weight is not None:
                 given["sample_weight"] = np.broadcast_to(np.asarray(weight), _num_samples(X))
             if rows is not None:
-                given = {name: _safe_indexing(data, rows) for name, data in given.items()}
+                given = {name: _taken(data, rows) for name, data in given.items()}
             self.parts[part] = given.pop("X"), given.pop("y"), given
 
     def __call__(self) -> dict[str, float]:
@@ -139,3 +139,8 @@ class Scores:
                     error.add_note(f"raised by the metric {name!r} on the {part} rows{given}")
                     raise
         return row
+
+
+def _taken(data, rows: np.ndarray):
+    """Some rows of data in the user's form."""
+    return _safe_indexing(data if hasattr(data, "__getitem__") else np.asarray(data), rows)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
+import mmap
 import multiprocessing
 import os
+import pickle
 import tempfile
 import time
+import traceback
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from . import optimizers, storage
 from .callbacks import Callback, Checkpoint
 
 __all__ = ["fit_with_retries"]
@@ -39,8 +44,8 @@ def fit_with_retries(
     estimator : Regressor or Classifier
         Picklable. Takes over the child's result.
     X, y : array-like, or path to a ``.npy`` file
-        Files and memory maps are mapped in the child, not copied; other arrays are written to
-        temporary files.
+        Files and contiguous memory maps are mapped in the child, not copied; other arrays of
+        numbers are written to temporary files, everything else is pickled.
     path : str or path-like
         The checkpoint. If it exists, the first child resumes from it too. It is left there.
     retries : int, default=3
@@ -62,6 +67,8 @@ def fit_with_retries(
     ------
     RuntimeError
         If the last child died or hung too; says how.
+    ValueError
+        With lbfgs, which cannot be resumed.
     Exception
         An error that ``fit`` itself raises is not a failure of the process: it is raised here.
 
@@ -85,6 +92,8 @@ def fit_with_retries(
         raise ValueError(f"retries must be at least 0; got {retries}")
     if stall_seconds is not None and not stall_seconds > 0:
         raise ValueError(f"stall_seconds must be above 0 or None; got {stall_seconds}")
+    if optimizers.resolve(estimator.optimizer).kernel is None:
+        raise ValueError("fit_with_retries needs a fit that can be resumed; optimizer is lbfgs")
     with tempfile.TemporaryDirectory(prefix="ctrain-") as folder:
         data = {
             name: _mapped(value, Path(folder) / f"{name}.npy")
@@ -108,18 +117,39 @@ def fit_with_retries(
     )
 
 
-class _File(str):
-    """Path of an array that the child maps."""
+@dataclass
+class _Map:
+    """An array in a file, which the child maps; without a shape a ``.npy`` file."""
+
+    path: str
+    dtype: np.dtype | None = None
+    shape: tuple[int, ...] | None = None
+    offset: int = 0
+
+    def open(self) -> np.ndarray:
+        if self.shape is None:
+            return np.load(self.path, mmap_mode="r")
+        return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
 
 
 def _mapped(value, spare: Path):
     """A value as it travels to the child."""
     if isinstance(value, (str, os.PathLike)):
-        return _File(os.path.abspath(value))
+        return _Map(os.path.abspath(value))
     if value is None or not hasattr(value, "__array__") or hasattr(value, "iloc"):
         return value  # lists, frames and sparse matrices are pickled
-    np.save(spare, np.asarray(value))
-    return _File(spare)
+    if isinstance(value, np.memmap) and value.flags.c_contiguous and value.size:
+        memory = getattr(value, "_mmap", None)
+        if memory is not None and value.filename is not None and value.mode != "c":
+            start = value.offset - value.offset % mmap.ALLOCATIONGRANULARITY
+            begin = np.frombuffer(memory, np.uint8).ctypes.data
+            offset = start + value.ctypes.data - begin
+            return _Map(os.path.abspath(value.filename), value.dtype, value.shape, offset)
+    array = np.asarray(value)
+    if array.dtype.hasobject:
+        return value
+    np.save(spare, array)
+    return _Map(str(spare))
 
 
 def _run(estimator, data: dict, path: str, every_seconds: float, stall_seconds: float | None):
@@ -171,17 +201,27 @@ class _Pulse(Callback):
 
 def _child(pipe, estimator, data: dict, path: str, every_seconds: float) -> None:
     arrays = {
-        name: np.load(value, mmap_mode="r") if isinstance(value, _File) else value
-        for name, value in data.items()
+        name: value.open() if isinstance(value, _Map) else value for name, value in data.items()
     }
     callbacks = getattr(estimator, "_skl_callbacks", [])
     checkpoint = Checkpoint(path, every_epochs=None, every_seconds=every_seconds)
     estimator.set_callbacks(*callbacks, checkpoint, _Pulse(pipe))
-    resume = path if os.path.exists(path) else None
+    resume = path if storage.exists(path) else None
     try:
         answer = estimator.fit(**arrays, resume=resume), None
     except Exception as error:
-        answer = None, error
+        answer = None, _sendable(error)
     else:
         estimator.set_callbacks()
     pipe.send(answer)
+
+
+def _sendable(error: Exception) -> Exception:
+    """An error that can be raised in the parent, with the child's traceback as a note."""
+    trace = "".join(traceback.format_exception(error))
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        error = RuntimeError(f"{type(error).__name__}: {error}")
+    error.add_note(f"in the child process:\n{trace}")
+    return error

@@ -230,6 +230,12 @@ def _send(store, target: str, pieces: Iterable, last: Callable[[], bytes]) -> No
 # ------------------------------------------------------------------------------------ removing
 
 
+def exists(path) -> bool:
+    """Whether there is a file or something behind a URL."""
+    store, target = _resolve(path)
+    return (os.path if store is None else store).exists(target)
+
+
 def remove(path) -> None:
     """Remove a file or the object behind a URL; one that is not there is none too many."""
     store, target = _resolve(path)

@@ -20,8 +20,10 @@ class Units:
     Attributes
     ----------
     ids : ndarray of shape (n_series,)
-        Series that were fitted.
+        Series that were fitted, ascending.
     center, scale : float64 ndarray of shape (n_series,)
+    spread : float64 ndarray of shape (n_series,)
+        Standard deviation of each series, the unit of its errors.
     columns : dict of str to (center, scale)
         Of the blocks ``future``, ``past`` and ``static``, float64 arrays of shape (n_columns,).
     """
@@ -31,37 +33,48 @@ class Units:
 
     def fit(self, panel: Panel, stops: np.ndarray) -> Units:
         """Take the statistics of each series' rows before ``stops[i]``."""
-        scaler = SeriesScaler(self.kind).fit(panel, panel.y, stops)
-        self.ids, self.center, self.scale = panel.ids, scaler.center_, scaler.scale_
+        self.ids = panel.ids
+        self.center, self.scale, self.spread = self._statistics(panel, stops)
         rows = np.zeros(panel.n_rows, bool)
         for begin, stop in zip(panel.offsets, stops, strict=False):
             rows[begin:stop] = True
-        blocks = {"future": panel.future, "past": panel.past}
-        self.columns = {name: _statistics(block[rows]) for name, block in blocks.items()}
-        self.columns["static"] = _statistics(panel.static)
+        blocks = {"future": panel.future[rows], "past": panel.past[rows], "static": panel.static}
+        self.columns = {name: _of_columns(block) for name, block in blocks.items()}
         return self
 
-    def of(self, panel: Panel) -> tuple[np.ndarray, np.ndarray]:
-        """Center and scale of a panel's series; new series have those of their own values."""
-        center, scale = np.zeros(panel.n_series), np.ones(panel.n_series)
-        if self.kind == "none":
-            return center, scale
-        at = panel_index(self.ids, panel.ids)
-        known = at >= 0
-        center[known], scale[known] = self.center[at[known]], self.scale[at[known]]
-        if not known.all():
-            own = SeriesScaler(self.kind).fit(panel, panel.y)
-            center[~known], scale[~known] = own.center_[~known], own.scale_[~known]
-        return center, scale
+    def extended(self, panel: Panel) -> Units:
+        """These units and those of a panel's new series."""
+        more = Units(self.kind)
+        more.columns = self.columns
+        new = self._find(panel.ids) < 0
+        ids = np.concatenate([self.ids, panel.ids[new]])
+        order = np.argsort(ids, kind="stable")
+        own = self._statistics(panel, panel.offsets[1:])
+        mine = (self.center, self.scale, self.spread)
+        more.ids = ids[order]
+        more.center, more.scale, more.spread = (
+            np.concatenate([known, other[new]])[order]
+            for known, other in zip(mine, own, strict=True)
+        )
+        return more
 
-    def apply(self, panel: Panel) -> Panel:
+    def of(self, panel: Panel, stops: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Center, scale and spread of a panel's series.
+
+        New series have those of their rows before ``stops[i]``.
+        """
+        at = self._find(panel.ids)
+        mine = tuple(v[at] for v in (self.center, self.scale, self.spread))
+        if (at >= 0).all():
+            return mine
+        own = self._statistics(panel, stops)
+        return tuple(np.where(at >= 0, m, o) for m, o in zip(mine, own, strict=True))
+
+    def apply(self, panel: Panel, stops: np.ndarray) -> Panel:
         """A panel in these units; what needs no change is not copied."""
-        y = panel.y
-        if self.kind != "none":
-            center, scale = (np.repeat(v, panel.lengths) for v in self.of(panel))
-            y = np.where(panel.mask, (y - center) / scale, 0.0).astype(y.dtype)
+        center, scale = (np.repeat(v, panel.lengths) for v in self.of(panel, stops)[:2])
         blocks = {name: self.covariates(name, getattr(panel, name)) for name in self.columns}
-        return replace(panel, y=y, **blocks)
+        return replace(panel, y=self.forward(panel.y, panel.mask, center, scale), **blocks)
 
     def covariates(self, name: str, values: np.ndarray) -> np.ndarray:
         """A block of covariates, the last axis running over its columns, in these units."""
@@ -70,12 +83,11 @@ class Units:
         center, scale = self.columns[name]
         return ((values - center) / scale).astype(values.dtype)
 
-    def forward(self, values: np.ndarray, center: np.ndarray, scale: np.ndarray) -> np.ndarray:
-        """Values of shape (n, ...) of series, given for each of the n, in these units."""
+    def forward(self, values, mask, center, scale) -> np.ndarray:
+        """Values of series in these units, 0 where the mask is false; all arrays broadcast."""
         if self.kind == "none":
             return values
-        axes = tuple(range(1, values.ndim))
-        return (values - np.expand_dims(center, axes)) / np.expand_dims(scale, axes)
+        return np.where(mask, (values - center) / scale, 0.0).astype(values.dtype)
 
     def inverse(self, values: np.ndarray, center: np.ndarray, scale: np.ndarray) -> np.ndarray:
         """Forecasts of shape (n, ...) in the units of their series, given for each of the n."""
@@ -84,18 +96,23 @@ class Units:
         axes = tuple(range(1, values.ndim))
         return values * np.expand_dims(scale, axes) + np.expand_dims(center, axes)
 
+    def _statistics(self, panel: Panel, stops: np.ndarray) -> tuple[np.ndarray, ...]:
+        own = SeriesScaler(self.kind).fit(panel, panel.y, stops)
+        spread = SeriesScaler("standard").fit(panel, panel.y, stops).scale_
+        return own.center_, own.scale_, spread
 
-def panel_index(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Position of each wanted name among the known ones, which ascend; -1 if it is not there."""
-    if known.dtype.kind != wanted.dtype.kind:
-        return np.full(len(wanted), -1)
-    at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
-    return np.where(known[at] == wanted, at, -1)
+    def _find(self, wanted: np.ndarray) -> np.ndarray:
+        """Position of each name among those that were fitted; -1 if it is not there."""
+        if self.ids.dtype.kind != wanted.dtype.kind:
+            return np.full(len(wanted), -1)
+        at = np.minimum(np.searchsorted(self.ids, wanted), len(self.ids) - 1)
+        return np.where(self.ids[at] == wanted, at, -1)
 
 
-def _statistics(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _of_columns(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each column; a constant one has the scale 1."""
     if not block.size:
         return np.zeros(block.shape[-1]), np.ones(block.shape[-1])
     scale = block.std(axis=0, dtype=np.float64)
-    return block.mean(axis=0, dtype=np.float64), np.where(scale > 0, scale, 1.0)
+    constant = (block == block[0]).all(axis=0)  # the rounding error of a mean is no spread
+    return block.mean(axis=0, dtype=np.float64), np.where(constant, 1.0, scale)
