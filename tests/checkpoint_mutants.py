@@ -86,12 +86,13 @@ NUMBERS = (
 VALUES = (
     *NUMBERS, None, True, False, 0.5, -1.5, 1e300, float("nan"), float("inf"), "", "x", "mean",
     "float32", "float64", "layer_0.weight", "__import__('os').system('true')", "os.system", [], {},
-    [0], [1, 2], [-1], [2**31, 2**31], [[0, 1]], {"list": []}, {"dict": [[1, 2]]}, {"missing": "a.b"},
+    [0], [1, 2], [-1], [2**31, 2**31], [[0, 1]], {"list": []}, {"dict": [[1, 2]]},
     {"missing": "os.system", "parameters": {}}, {"object": "losses.Quantile", "parameters": {}},
     {"object": "os.system", "parameters": {}}, {"object": "models.MLP", "parameters": {"x": 1}},
     {"array": [""], "dtype": "<U4000000", "shape": [1]}, {"array": [1], "dtype": "O", "shape": [1]},
     {"array": [1, 2], "dtype": "<f8", "shape": [-1]}, {"array": ["a"], "dtype": "V9", "shape": [1]},
-    {"array": [0] * 9, "dtype": "<U100000", "shape": [9]}, {"array": [], "dtype": "<f8,O", "shape": []},
+    {"array": [0] * 9, "dtype": "<U100000", "shape": [9]}, {"missing": "a.b"},
+    {"array": [], "dtype": "<f8,O", "shape": []},
 )  # fmt: skip
 ATTRIBUTES = sorted({name for row in OPS.values() for name in row.attributes})
 SIZES = (1, 1, 2, 3, 4, 5, 6, 8, 12, 16, 64, 1000, 2**20, 2**31, 2**40)

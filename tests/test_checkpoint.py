@@ -353,7 +353,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_first_epoch(tmp_path
     (tmp_path / "folder").mkdir()
     for path in ("missing/a.npz", "file/a.npz", "folder"):
         listing = Listing(tmp_path)
-        with pytest.raises(OSError, match="cannot save into .*; make the folder, change its per"):
+        with pytest.raises(OSError, match=r"cannot save into .*; make the folder, change its"):
             small.small().set_callbacks(Checkpoint(tmp_path / path), listing).fit(X, Y)
         assert listing.pages == []
     assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
@@ -418,8 +418,9 @@ def test_two_processes_on_one_path(tmp_path, run_python):
                 f"""
                 import small
                 from ctrain.callbacks import Checkpoint
+                reg = small.small().set_callbacks(Checkpoint({str(tmp_path / "a")!r}))
                 try:
-                    small.small().set_callbacks(Checkpoint({str(tmp_path / "a")!r})).fit(*small.problem())
+                    reg.fit(*small.problem())
                 except OSError as error:
                     print(error)
                 """

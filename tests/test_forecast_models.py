@@ -57,7 +57,8 @@ def replayed(label):
 def test_store_holds_exactly_the_cases(store):
     assert {key.rsplit(" ", 1)[0] for key in store if " " in key} == set(CASES)
     assert str(store["neuralforecast"]) == "3.3.0"
-    assert {name for name, *_ in CASES.values()} == set(models.__all__)
+    # what only scales the columns of a table has no counterpart there
+    assert {name for name, *_ in CASES.values()} == set(models.__all__) - {"Standardized"}
 
 
 @pytest.mark.parametrize("label", CASES)

@@ -261,7 +261,8 @@ def test_tiles_fit_the_cache(batch, width):
     loss = tape.mean(tape.tanh(tape.gelu(tape.matmul(x, tape.parameter((width, width))))))
     plan = compile_plan(tape, batch, loss=loss, backward=True)
     assert 1 <= plan.tile_rows <= min(batch, 64)
-    assert plan.tile_bytes <= 384 * 1024 or plan.tile_rows <= 8
+    least = 8 if 4 * width**2 <= 1 << 20 else 32  # weights beyond L2 are read by fewer tiles
+    assert plan.tile_bytes <= 384 * 1024 or plan.tile_rows <= least
     assert plan.flops * plan.tile_rows <= 1e9 or plan.tile_rows == 1
 
 

@@ -33,12 +33,13 @@ __all__ = ["CheckpointError", "Missing", "load", "read", "save"]
 #: numbers of a `State` that are neither arrays nor objects
 COUNTS = ("seed", "step", "epoch", "epoch_step", "first_step", "first_epoch", "partial", "data",
           "stopped_by")  # fmt: skip
-#: bytes of labels, values of one row and bytes of a thread's workspace beyond which a file is
-#: refused, and threads that it may ask for
+#: bytes of labels, values of one row, bytes of a workspace, threads and steps beyond which a file
+#: is refused
 LARGEST_TEXT = 1 << 24
 LARGEST_ROW = 1 << 26
 LARGEST_WORKSPACE = 1 << 30
 MOST_THREADS = 1 << 10
+MOST_STEPS = 1 << 53
 
 
 def _objects() -> dict[str, type]:
@@ -332,6 +333,11 @@ def _schema(header: dict) -> dict:
             continue
         if type(value) is not kind or (kind is int and value < 0):
             raise ValueError(f"{name} must be of type {kind.__name__}; got {value!r}")
+    if not (
+        state["first_epoch"] <= state["epoch"] <= MOST_STEPS
+        and max(state["first_step"], state["epoch_step"]) <= state["step"] <= MOST_STEPS
+    ):
+        raise ValueError("its counts of steps and epochs contradict each other")
     for p in network["parameters"]:
         if any(type(n) is not int or n < 1 for n in p["shape"]):
             raise ValueError(f"parameter {p['name']!r} has the shape {p['shape']}")

@@ -11,15 +11,16 @@ from sklearn.base import clone
 from sklearn.utils.metaestimators import available_if
 
 from . import checkpoint, losses, models, scalers, training
+from ._core.source import Windows
 from .callbacks.protocol import with_callbacks
-from .data import Panel, Schema, SeriesScaler, cross_validation_rows, read_like, read_panel
-from .data import split as split_panel
+from .data import Panel, Schema, SeriesScaler, read_panel
 from .estimator import takes_steps
-from .forecasting import Forecasting
+from .forecasting import Forecasting, window_rows
 from .intervals import Conformal
 from .state import State
 from .units import Units
 from .validation import answers_unknown_names, check_bool, check_choice, check_count, check_int
+from .windowed import WindowNetwork
 
 #: architectures by name
 MODELS = {
@@ -76,12 +77,13 @@ class Forecaster(Forecasting):
     start_padding : bool, default=False
         Whether windows may begin before their series, padded with zeros that a mask hides.
     short : {"error", "drop"}, default="error"
-        What becomes of series that are too short for a training window.
+        What becomes of series that are too short for the windows asked for.
     horizon_weight : sequence of float of length horizon, default=None
         Weight of each step in the loss.
     window_weight : callable, default=None
-        ``window_weight(stamps, values)``: weights of training windows from the time stamp and the
-        value of the first step that each forecasts, arrays of shape (n_windows,).
+        ``window_weight(stamps, values)``: weights of training windows from the time stamp (UTC if
+        there is a time zone) and the value (NaN if not available) of the first step that each
+        forecasts, arrays of shape (n_windows,). Windows of weight 0 are left out.
     optimizer, learning_rate_init, schedule, alpha, l1, clip_norm, clip_value, accumulate_steps
         As of :class:`ctrain.Regressor`.
     batch_size : int, default=256
@@ -107,7 +109,7 @@ class Forecaster(Forecasting):
     n_iter_, t_, best_epoch_, stopped_by_, fit_time_
         As of :class:`ctrain.Regressor`.
     n_windows_ : int
-        Training windows.
+        Training windows that count.
 
     Examples
     --------
@@ -253,62 +255,64 @@ class Forecaster(Forecasting):
         return self
 
     def _fit_panel(self, panel: Panel, val_size: int, resume=None) -> None:
-        draft = copy.copy(self)
-        least = self.horizon + (1 if self.start_padding else self.input_size) + val_size
-        panel = panel.check_length(least, "a training window, and val_size", self.short)
-        parts = split_panel(panel, val_size)
-        inner = None
-        if self.conformal is not None and val_size < self.horizon + self.conformal - 1:
-            inner = self._inner_conformal(panel, val_size)
-        draft._units = Units(self.series_scaler).fit(panel, parts.train_stop)
-        scaled = draft._units.apply(panel)
-        source = draft._training_windows(scaled, parts.train_stop)
-        validation = None
-        if val_size:
-            lengths = parts.train_stop - panel.offsets[:-1]
-            count = val_size - self.horizon + 1
-            if count < 1:
-                raise ValueError(
-                    f"val_size={val_size} rows hold no window of horizon={self.horizon}; it must "
-                    f"be at least {self.horizon}"
-                )
-            validation = (draft._windows(scaled, lengths - self.input_size, count), None)
+        n_out, n_windows, least = self.horizon, self.conformal, 0
+        if 0 < val_size < n_out:
+            raise ValueError(
+                f"val_size={val_size} rows hold no window of horizon={n_out}; it must be 0 or at "
+                f"least {n_out}"
+            )
         stops = self.early_stopping is True or (self.early_stopping == "auto" and val_size > 0)
-        if stops and validation is None:
+        if stops and not val_size:
             raise ValueError(
                 "early_stopping=True needs rows to validate on: fit(..., val_size=...)"
             )
-        settings = draft._settings(source.n_rows, stops)
+        if n_windows is not None and val_size < n_out + n_windows - 1:
+            least = n_out + n_windows - 1  # rows that an inner fit must not see
+        reason = "horizon" + " + val_size" * (val_size > 0)
+        reason += " + the conformal windows" * (least > 0)
+        panel = panel.check_length(*self._past_needed(n_out + val_size + least, reason), self.short)
+        draft = copy.copy(self)
+        train_stop = panel.offsets[1:] - val_size
+        draft._units = Units(self.series_scaler).fit(panel, train_stop)
+        source, rows = draft._training_windows(panel, train_stop)
+        scaled = draft._units.apply(panel, train_stop)
+        validation = None
+        if val_size:
+            count = np.full(panel.n_series, val_size - n_out + 1)
+            validation = (draft._windows(scaled, train_stop, count), None)
+        settings = draft._settings(source.n_rows if rows is None else len(rows), stops)
         saved = None if resume is None else checkpoint.read(resume)
         seed = draft._seed_of_fit() if saved is None else saved[0]["state"]["seed"]
         network = draft._network_for(source, not panel.mask.all(), seed)
         training.check(network, settings)
+        draft.n_windows_ = source.n_rows if rows is None else len(rows)
         data = {
-            "n_series": panel.n_series, "n_rows": panel.n_rows, "n_windows": source.n_rows,
+            "n_series": panel.n_series, "n_rows": panel.n_rows, "n_windows": draft.n_windows_,
             "val_size": val_size,
         }  # fmt: skip
+        inner = self._inner_conformal(panel, val_size, seed) if least else None
         state = draft._begin(network, data, settings, seed, saved)
-        draft._tail = panel.tail(self.input_size)
-        draft._spread = SeriesScaler("standard").fit(panel, panel.y, parts.train_stop).scale_
-        draft._conformal, draft.n_windows_ = inner, source.n_rows
-        self._train(draft, network, state, source, None, settings, validation, None, (None, None))
-        if self.conformal is not None and inner is None:
-            self._conformal = self._calibrated(panel, self.conformal)
+        draft._tail, draft._conformal = panel.tail(self.input_size), inner
+        self._train(draft, network, state, source, rows, settings, validation, None, (None, None))
+        if n_windows is not None and inner is None:
+            self._conformal = self._calibrated(panel)
 
-    def _inner_conformal(self, panel: Panel, val_size: int) -> Conformal:
+    def _inner_conformal(self, panel: Panel, val_size: int, seed: int) -> Conformal:
         """Errors of a fit that does not see the last windows."""
-        inner = clone(self).set_params(conformal=None, warm_start=False)
-        stops = panel.offsets[1:] - (self.horizon + self.conformal - 1)
-        inner._fit_panel(panel.until(stops), val_size)
-        return inner._calibrated(panel, self.conformal)
+        inner = clone(self).set_params(conformal=None, warm_start=False, random_state=seed)
+        inner._fit_panel(
+            panel.until(panel.offsets[1:] - self.horizon - self.conformal + 1), val_size
+        )
+        inner.conformal = self.conformal
+        return inner._calibrated(panel)
 
-    def _calibrated(self, panel: Panel, n_windows: int) -> Conformal:
-        """Scores of the last windows of each series."""
-        rows = cross_validation_rows(panel, self.horizon, n_windows).T.reshape(-1)
-        point = self._point(self._at(panel, rows))
-        each = rows[:, None] + np.arange(self.horizon)
-        scale = self._spread_of(panel)[panel.series_of(rows)]
-        return Conformal.calibrate(panel.y[each], point, panel.mask[each], scale)
+    def _calibrated(self, panel: Panel) -> Conformal:
+        """Errors of the last windows of each series."""
+        count = np.full(panel.n_series, self.conformal)
+        first = panel.offsets[1:] - self.horizon - self.conformal + 1
+        raw, spread = self._at(panel, first, count, 1)
+        each = window_rows(first, count, 1)[:, None] + np.arange(self.horizon)
+        return Conformal.calibrate(panel.y[each], self._point(raw), panel.mask[each], spread)
 
     @available_if(takes_steps)
     @with_callbacks
@@ -323,37 +327,92 @@ class Forecaster(Forecasting):
         Returns
         -------
         Forecaster
-            Itself. Forecasts start at the end of these series; units and intervals stay those of
-            the first call.
+            Itself. Forecasts start at the end of these series; units of series that are known and
+            intervals stay as they are.
         """
         self._check_parameters()
-        if not hasattr(self, "_network"):
-            panel = read_panel(df, self._schema(), freq=self.freq, static=static)
-        else:
-            panel = read_like(df, self._tail, static=static)
-        least = self.horizon + (1 if self.start_padding else self.input_size)
-        panel = panel.check_length(least, "a training window", self.short)
-        draft = copy.copy(self)
-        ends = panel.offsets[1:]
         first = not hasattr(self, "_network")
         if first:
-            draft._units = Units(self.series_scaler).fit(panel, ends)
-            draft._conformal = None
-        source = draft._training_windows(draft._units.apply(panel), ends)
+            panel = read_panel(df, self._schema(), freq=self.freq, static=static)
+        else:
+            panel = self._read(df, static)
+        panel = panel.check_length(*self._past_needed(self.horizon), self.short)
+        draft = copy.copy(self)
+        ends = panel.offsets[1:]
+        if first:
+            draft._units, draft._conformal = Units(self.series_scaler).fit(panel, ends), None
+        else:
+            draft._units = self._units.extended(panel)
+        source, rows = draft._training_windows(panel, ends)
         state = State(seed=draft._seed_of_fit()) if first else self._state
-        network = None if first else self._network
-        if first or network.training is None:
-            network = draft._network_for(source, True, state.seed)
+        network, gaps = None if first else self._network, not panel.mask.all()
+        if first or network.training is None or (gaps and not network.gaps):
+            network = draft._network_for(source, gaps, state.seed)
             if not first:
                 network.continue_from(self._network)
-        settings = draft._settings(source.n_rows, False, partial=True)
+        draft.n_windows_ = source.n_rows if rows is None else len(rows)
+        settings = draft._settings(draft.n_windows_, False, partial=True)
         training.check(network, settings)
         state.begin(settings)
         draft._tail = panel.tail(self.input_size)
-        draft._spread = SeriesScaler("standard").fit(panel, panel.y).scale_
-        draft.n_windows_ = source.n_rows
-        self._train(draft, network, state, source, None, settings, None, None, (None, None))
+        self._train(draft, network, state, source, rows, settings, None, None, (None, None))
         return self
+
+    def _training_windows(self, panel: Panel, stops: np.ndarray):
+        """Windows whose horizon ends before ``stops[i]``, and which of them count: None for all."""
+        begins, n_in, n_out = panel.offsets[:-1], self.input_size, self.horizon
+        first = begins + (1 if self.start_padding else n_in)
+        count = np.maximum(0, (stops - first - n_out) // self.step_size + 1)
+        at = window_rows(first, count, self.step_size)
+        scaled, weight, rows = self._units.apply(panel, stops), None, None
+        inside = np.repeat(stops, panel.lengths) > np.arange(panel.n_rows)
+        self._check_values(panel, scaled.y, inside)
+        if self.window_weight is not None:
+            values = np.where(panel.mask[at], panel.y[at], np.nan)
+            weight = np.asarray(self.window_weight(panel.stamps(at), values), self.dtype)
+            good = weight.shape == at.shape and np.isfinite(weight).all() and (weight >= 0).all()
+            if not good or not weight.any():
+                raise ValueError(
+                    f"window_weight must return {len(at)} finite weights that are not negative, "
+                    f"one for each window, and not all 0; got {weight!r}"
+                )
+            rows = np.flatnonzero(weight)
+        if not panel.mask.all():
+            # windows without any value to forecast, or to forecast from, teach nothing
+            n_before = np.concatenate([[0], np.cumsum(panel.mask)])
+            begin = np.maximum(at - n_in, np.repeat(begins, count))
+            some = (n_before[at + n_out] > n_before[at]) & (n_before[at] > n_before[begin])
+            if weight is not None:
+                some &= weight > 0
+            rows = np.flatnonzero(some)
+            if not len(rows):
+                raise ValueError(
+                    f"no window of the {len(at)} has values both in its past and in its horizon"
+                )
+        if rows is not None and len(rows) == len(at):
+            rows = None
+        return self._windows(scaled, first, count, self.step_size, weight), rows
+
+    def _check_values(self, panel: Panel, scaled: np.ndarray, inside: np.ndarray) -> None:
+        """Targets must be in the loss's domain and in the range of the network's precision."""
+        limit = np.finfo(self.dtype).max
+        if scaled.max() > limit or scaled.min() < -limit:
+            row = int(np.argmax(np.abs(scaled) > limit))
+            raise ValueError(
+                f"{self.target_col!r} of {panel.place(row)} is {panel.y[row]}, too large for "
+                f"{self.dtype}; scale it, set series_scaler='standard' or dtype='float64'"
+            )
+        self._loss().check_target(panel.y[inside & panel.mask], self.target_col)
+
+    def _network_for(self, source: Windows, gaps: bool, seed: int) -> WindowNetwork:
+        shapes = dict(zip(source.names, source.shapes, strict=True))
+        inputs = {k: v for k, v in shapes.items() if k not in ("y", "y_mask", "weight")}
+        weight = self.horizon_weight
+        return WindowNetwork(
+            self._model(), self._loss(), inputs, self.horizon, self.dtype, seed,
+            scaler=scalers.resolve(self.scaler), gaps=gaps,
+            horizon_weight=None if weight is None else np.asarray(weight, np.float64),
+        )  # fmt: skip
 
     # ------------------------------------------------------------------- parameters
 
@@ -373,11 +432,6 @@ class Forecaster(Forecasting):
             raise ValueError(f"model must be one of {sorted(MODELS)}; got {self.model!r}{hint}")
         return MODELS[self.model]()
 
-    def _name(self) -> str:
-        """Name of the forecast's column."""
-        model = self._model()
-        return getattr(model, "__name__", type(model).__name__)
-
     def _loss(self) -> losses.Loss:
         if self.quantiles is None:
             return losses.resolve(self.loss)
@@ -390,7 +444,8 @@ class Forecaster(Forecasting):
         check_int(self, "conformal", 1, also=None)
         check_bool(self, "start_padding")
         check_choice(self, "short", ("error", "drop"))
-        scalers.resolve(self.scaler).validate()
+        scaler = scalers.resolve(self.scaler)
+        scaler.validate()
         SeriesScaler(self.series_scaler)
         model = self._model()
         if isinstance(model, type) or not (callable(model) or hasattr(model, "record")):
@@ -399,6 +454,12 @@ class Forecaster(Forecasting):
                 f"record(tape, inputs, shape); got {self.model!r}"
             )
         self._loss().validate()
+        unscaled = type(scaler) is scalers.Scaler and self.series_scaler == "none"
+        if isinstance(self._loss(), losses.Poisson | losses.LogLoss) and not unscaled:
+            raise ValueError(
+                f"loss={self.loss!r} needs the values as they are; got scaler={self.scaler!r}, "
+                f"series_scaler={self.series_scaler!r}: set scaler=None, series_scaler='none'"
+            )
         if self.quantiles is not None and not isinstance(
             losses.resolve(self.loss), losses.AbsoluteError | losses.Quantile
         ):

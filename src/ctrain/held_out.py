@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
@@ -122,6 +123,8 @@ class Scores:
         self.columns = [f"{part}_{name}" for part in parts for name in scorers]
         for part, (X, y, weight, rows) in parts.items() if scorers else ():
             given = {"X": X, "y": y}  # a scorer gets data in the user's form
+            if getattr(y, "dtype", None) == object:  # but scikit-learn's metrics know types
+                given["y"] = np.array(list(y))
             if weight is not None:
                 given["sample_weight"] = np.broadcast_to(np.asarray(weight), _num_samples(X))
             if rows is not None:
@@ -142,5 +145,9 @@ class Scores:
 
 
 def _taken(data, rows: np.ndarray):
-    """Some rows of data in the user's form."""
-    return _safe_indexing(data if hasattr(data, "__getitem__") else np.asarray(data), rows)
+    """Some rows of data in the user's form, or what comes nearest and has rows to take."""
+    if issparse(data):
+        data = data.tocsr()
+    elif not hasattr(data, "__getitem__"):
+        data = np.asarray(data)
+    return _safe_indexing(data, rows)

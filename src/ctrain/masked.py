@@ -34,8 +34,8 @@ def masked(tape, loss: losses.Loss, prediction, target, weight):
     elements = ELEMENTS.get(type(loss))
     if elements is None:
         raise ValueError(
-            f"loss={loss!r} cannot be weighted step by step, which missing values, start_padding "
-            f"and horizon_weight need; use one of {sorted(k.__name__ for k in ELEMENTS)}, or windows "
+            f"loss={loss!r} cannot be weighted step by step, which missing values and "
+            f"horizon_weight need; use one of {sorted(k.__name__ for k in ELEMENTS)}, or do "
             "without these"
         )
     each = elements(tape, loss, prediction, target)

@@ -200,14 +200,14 @@ class _Pulse(Callback):
 
 
 def _child(pipe, estimator, data: dict, path: str, every_seconds: float) -> None:
-    arrays = {
-        name: value.open() if isinstance(value, _Map) else value for name, value in data.items()
-    }
     callbacks = getattr(estimator, "_skl_callbacks", [])
     checkpoint = Checkpoint(path, every_epochs=None, every_seconds=every_seconds)
     estimator.set_callbacks(*callbacks, checkpoint, _Pulse(pipe))
-    resume = path if storage.exists(path) else None
     try:
+        arrays = {
+            name: value.open() if isinstance(value, _Map) else value for name, value in data.items()
+        }
+        resume = path if storage.exists(path) else None
         answer = estimator.fit(**arrays, resume=resume), None
     except Exception as error:
         answer = None, _sendable(error)

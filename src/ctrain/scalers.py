@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 
+import numpy as np
 from sklearn.base import BaseEstimator
 
 from .data.scaling import NORMAL_MAD
@@ -148,12 +149,13 @@ class MinMax(Scaler):
         hidden = tape.scale(tape.sub(1.0, mask), 1e30)
         high = tape.max(tape.sub(past, hidden), keepdims=True)
         low = tape.neg(tape.max(tape.neg(tape.add(past, hidden)), keepdims=True))
-        spread = tape.sub(high, low)
+        spread = tape.maximum(tape.sub(high, low), 0.0)  # of no values it is negative
+        low = tape.where(tape.max(mask, keepdims=True), low, tape.constant([0.0]))
         return low, tape.where(spread, spread, tape.constant([1.0]))
 
 
 class Last(Scaler):
-    """The last value of the window, which is taken off; the scale is 1.
+    """The last available value of the window, which is taken off; the scale is 1.
 
     Examples
     --------
@@ -163,8 +165,9 @@ class Last(Scaler):
     """
 
     def record(self, tape, past, mask):
-        n = past.shape[0]
-        return tape.slice(past, 0, n - 1, n), None
+        place = tape.mul(mask, np.arange(1.0, past.shape[0] + 1.0))
+        behind = tape.sub(tape.max(place, keepdims=True), place)  # 0 at the last available step
+        return tape.sum(tape.where(behind, tape.scale(past, 0.0), past), keepdims=True), None
 
 
 SCALERS: dict[str, type[Scaler]] = {

@@ -198,6 +198,8 @@ class _Steps(_Fit):
         self.program = self.network.trainer(self.batch, settings.n_threads)
         state.optimizer = _continued(state.optimizer, settings.optimizer, self.network)
         self.per_epoch = -(-self.n // self.batch)
+        if state.epoch_step > self.per_epoch:
+            raise ValueError(f"{state.epoch_step} steps of an epoch of {self.per_epoch} are taken")
         if settings.max_steps is None:
             epochs, reason = settings.max_iter, "max_iter"
             end = state.first_epoch + epochs
@@ -223,7 +225,7 @@ class _Steps(_Fit):
             self.begin_epoch()
             order = self._order()
             while True:
-                left = min(self.per_epoch - state.epoch_step, total - state.step)
+                left = max(0, min(self.per_epoch - state.epoch_step, total - state.step))
                 began, before, at = time.perf_counter(), state.step, state.epoch_step
                 due = math.inf if self.tasks is None else self.tasks.due()
                 wait = min(due, self.deadline) - began

@@ -94,7 +94,8 @@ class Units:
         if self.kind == "none":
             return values
         axes = tuple(range(1, values.ndim))
-        return values * np.expand_dims(scale, axes) + np.expand_dims(center, axes)
+        scaled = values * np.expand_dims(scale, axes) + np.expand_dims(center, axes)
+        return scaled.astype(values.dtype)
 
     def _statistics(self, panel: Panel, stops: np.ndarray) -> tuple[np.ndarray, ...]:
         own = SeriesScaler(self.kind).fit(panel, panel.y, stops)

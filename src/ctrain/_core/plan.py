@@ -26,6 +26,7 @@ ABSENT, FIXED, TILE, SLAB, ARENA = range(5)  # where a tensor lives
 ROW_BLOCK = 64
 TILE_ROWS = 64  #: highest tile: a panel of B stays in L1 for eight register tiles
 TILE_BYTES = 768 * 1024  #: of a tile's tensors, about half of them alive at once, to stay in L2
+L2_BYTES = 1 << 20  #: of one core
 TILE_FLOPS = 1e9  #: no tile works longer than about 50 ms
 SLAB_BYTES = 256 * 2**20  #: tensors that wait for the weights phase
 WEIGHT_TILE_FLOPS = 4e5  #: smaller parameter tiles cost more to hand out than to compute
@@ -425,7 +426,9 @@ def _tile_rows(plan: Plan, spans, sizes) -> int:
     itemsize = plan.tape.dtype.itemsize
     height = TILE_ROWS
     bytes_per_row = itemsize * sum(sizes.values()) or 1
-    height = min(height, max(8, int(TILE_BYTES // bytes_per_row)))
+    weights = itemsize * sum(p.size for p in plan.tape.parameters)
+    least = 8 if weights <= L2_BYTES else 32  # each tile reads all weights from further away
+    height = min(height, max(least, int(TILE_BYTES // bytes_per_row)))
     height = min(height, max(1, int(TILE_FLOPS // max(plan.flops, 1.0))))
     return height if height < 8 else height // 8 * 8
 

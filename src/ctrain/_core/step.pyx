@@ -93,7 +93,11 @@ cdef void lead(Program p, Workspace ws, Call *c) noexcept nogil:
 cdef void run_call(Program p, Workspace ws, Call *c, ptrdiff_t rows) noexcept nogil:
     """Run a call on one thread, or with a team where its batches of `rows` rows are worth it."""
     cdef double update = 0.0 if ws.optimizer is None else UPDATE_FLOPS * p.n_weights
-    ws.threads = p.n_threads if may_fork_join(p.n_threads, p.flops * rows + update) else 1
+    # a forward pass over so few rows is one tile
+    cdef bint alone = rows <= 8 and ws.optimizer is None and not c.backward
+    ws.threads = 1
+    if not alone and may_fork_join(p.n_threads, p.flops * rows + update):
+        ws.threads = p.n_threads
     ws.team.dismissed = 0
     if ws.threads == 1:
         lead(p, ws, c)

@@ -5,6 +5,7 @@ from .mlp import MLP
 from .nbeats import NBEATS
 from .nhits import NHITS
 from .nlinear import NLinear
+from .standardized import Standardized
 from .tide import TiDE
 
-__all__ = ["MLP", "NBEATS", "NHITS", "DLinear", "NLinear", "TiDE"]
+__all__ = ["MLP", "NBEATS", "NHITS", "DLinear", "NLinear", "Standardized", "TiDE"]

@@ -1,0 +1,1 @@
+"""What the command ``ctrain`` does; ``ctrain.__main__`` runs it."""
