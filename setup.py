@@ -5,6 +5,7 @@ Switches, read from the environment:
 CTRAIN_OPENMP=0                     build without OpenMP: everything runs on one thread
 CTRAIN_CHECKED=1                    bounds checks and assertions on, -O1 -g
 CTRAIN_SANITIZE=address,undefined   compile and link with these sanitizers, checked as well
+CTRAIN_SANITIZE=thread              likewise, with tests/races/team.c in the place of libgomp
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ GNU_MODULE_FLAGS = [
     "-Wno-unknown-warning-option",
 ]
 SANITIZE_FLAGS = [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer"] if SANITIZE else []
+# The thread sanitizer does not see what orders the threads of libgomp; it needs another team.
+TEAM = ["tests/races/team.c"] if "thread" in SANITIZE else []
 
 MSVC_FLAGS = ["/Od", "/Zi", "/UNDEBUG"] if CHECKED else ["/O2"]
 MSVC_KERNEL_FLAGS = ["/std:c11", "/fp:precise"]
@@ -123,6 +126,8 @@ class BuildExtensions(build_ext):
         self.msvc = self.compiler.compiler_type == "msvc"
         openmp = self.openmp_flags() if OPENMP else ([], [])
         flags = self.flags(openmp[0])
+        if TEAM:
+            openmp = openmp[0], ["-pthread"]
         self.build_temp = self.object_dir(flags, openmp[1])
 
         generated = cythonize(
@@ -140,8 +145,10 @@ class BuildExtensions(build_ext):
                 for source in new.sources
             }
             objects = {source: job.result() for source, job in jobs.items()}
+        team = [self.compile(source, flags) for source in TEAM]
         for ext, new in zip(self.extensions, generated, strict=True):
-            ext.sources, ext.extra_objects = [], [objects[source] for source in new.sources]
+            ext.sources = []
+            ext.extra_objects = [objects[source] for source in new.sources] + team
             ext.extra_link_args = openmp[1] + SANITIZE_FLAGS
             # build/lib is shared by all flags: always link anew
             Path(self.get_ext_fullpath(ext.name)).unlink(missing_ok=True)

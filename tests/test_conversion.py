@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pickle
 import re
-import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
+from perceptrons import TARGETS, equal_answers, equal_weights, fit_on, labels, numbers, theirs
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.exceptions import NotFittedError
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -24,67 +24,8 @@ from ctrain.models import MLP
 from ctrain.optimizers import LBFGS, SGD, Adam, AdamW
 from ctrain.schedules import InverseScaling, ReduceOnPlateau
 
-#: rounding of float64 over some hundred products
-CLOSE = {"rtol": 1e-12, "atol": 1e-12}
 SHAPES = [(), (7,), (50, 20), (16, 8, 4)]
 ACTIVATIONS = ["identity", "logistic", "tanh", "relu"]
-
-
-def numbers(n_targets=1, n=80, seed=0):
-    rng = np.random.default_rng(seed)
-    X = rng.normal(size=(n, 5))
-    Y = np.abs(X @ rng.normal(size=(5, n_targets)) + 0.1 * rng.normal(size=(n, n_targets)))
-    return X, Y[:, 0] if n_targets == 1 else Y
-
-
-def labels(kind, n=80, seed=0):
-    X, Y = numbers(4, n, seed)
-    if kind == "labels":
-        return X, (Y > np.median(Y, axis=0)).astype(int)
-    if kind == "two":
-        return X, np.array(["no", "yes"])[(Y[:, 0] > 1.0).astype(int)]
-    if kind == "strings":
-        return X, np.array(["ash", "beech", "cedar", "dogwood"], object)[Y.argmax(axis=1)]
-    return X, 10 - 3 * Y.argmax(axis=1)
-
-
-TARGETS = ["two", "classes", "strings", "labels"]
-
-
-def theirs(kind, *args, epochs=3, **parameters):
-    """A fit of scikit-learn's that need not converge."""
-    parameters = {"max_iter": epochs, "random_state": 0, **parameters}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        X, y = args
-        return kind(**parameters).fit(X, y)
-
-
-def fit_on(mlp, X, y):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return mlp.fit(X, y)
-
-
-def equal_answers(a, b, X, **tolerance):
-    tolerance = tolerance or CLOSE
-    if hasattr(a, "predict_proba"):
-        np.testing.assert_allclose(a.predict_proba(X), b.predict_proba(X), **tolerance)
-        np.testing.assert_array_equal(a.classes_, b.classes_)
-        first, second = a.predict(X), b.predict(X)
-        # objects that are strings are strings in scikit-learn's answer
-        assert first.dtype == second.dtype or {first.dtype.kind, second.dtype.kind} == {"U", "O"}
-        np.testing.assert_array_equal(first, second)
-    else:
-        first, second = a.predict(X), b.predict(X)
-        assert first.shape == second.shape
-        np.testing.assert_allclose(first, second, **tolerance)
-
-
-def equal_weights(a, b, **tolerance):
-    for mine, other in zip([*a.coefs_, *a.intercepts_], [*b.coefs_, *b.intercepts_], strict=True):
-        assert mine.dtype == other.dtype
-        np.testing.assert_allclose(mine, other, **(tolerance or {"rtol": 0}))
 
 
 # ------------------------------------------------------------------------- predictions
@@ -375,12 +316,8 @@ def test_solvers():
     assert inverse.get_params() == InverseScaling(power_t=0.3).get_params()
     assert converted(solver="adam", learning_rate="invscaling").schedule == "constant"
     adaptive = converted(solver="sgd", learning_rate="adaptive", n_iter_no_change=2, tol=0.01)
-    assert (
-        adaptive.schedule.get_params()
-        == ReduceOnPlateau(
-            "loss", factor=0.2, patience=2, threshold=0.01, threshold_mode="abs"
-        ).get_params()
-    )
+    plateau = ReduceOnPlateau("loss", factor=0.2, patience=2, threshold=0.01, threshold_mode="abs")
+    assert adaptive.schedule.get_params() == plateau.get_params()
     assert adaptive.n_iter_no_change == np.inf
     adaptive = converted(solver="sgd", learning_rate="adaptive", early_stopping=True)
     assert adaptive.schedule.monitor == "validation_r2" and adaptive.schedule.mode == "max"
@@ -399,8 +336,8 @@ def test_adaptive_rates_fall_as_theirs(stops):
     X, y = np.zeros((50, 2)), np.zeros(50)  # nothing to learn from or for
     y[::2] = 1.0
     mlp = MLPRegressor(
-        hidden_layer_sizes=(), solver="sgd", learning_rate="adaptive", n_iter_no_change=2, max_iter=13,
-        learning_rate_init=1e-4, tol=1.0, early_stopping=stops, random_state=0,
+        hidden_layer_sizes=(), solver="sgd", learning_rate="adaptive", n_iter_no_change=2,
+        max_iter=13, learning_rate_init=1e-4, tol=1.0, early_stopping=stops, random_state=0,
     )  # fmt: skip
     mlp = fit_on(mlp, X, y)
     reg = clone(Regressor.from_sklearn(mlp)).fit(X, y)
@@ -463,6 +400,22 @@ def test_the_global_generator_is_left_alone():
     np.testing.assert_array_equal(check_random_state(None).get_state()[1], before)
 
 
+def test_the_fitted_network_counts(tmp_path):
+    """Not what the parameters say by now; also of a file that holds no functions."""
+    X, y = numbers()
+    reg = Regressor(
+        (7, 3), "tanh", optimizer=SGD(), schedule=lambda step: 0.01, max_iter=2, random_state=0
+    ).fit(X, y)  # fmt: skip
+    reg.save(tmp_path / "reg.npz")
+    loaded = ctrain.load(tmp_path / "reg.npz").to_sklearn()
+    assert (loaded.learning_rate, loaded.activation) == ("constant", "tanh")
+    equal_answers(loaded, reg, X)
+    reg.set_params(hidden_layer_sizes=5, activation="gelu", loss="poisson", max_iter=9)
+    mlp = reg.to_sklearn()
+    assert (mlp.hidden_layer_sizes, mlp.activation, mlp.max_iter) == ((7, 3), "tanh", 9)
+    equal_answers(mlp, reg, X)
+
+
 # ------------------------------------------------------------------------- what does not go
 
 
@@ -515,12 +468,15 @@ class ShiftedExp(SoftplusEnd):
     [
         ({"activation": "gelu"}, "'gelu' has no counterpart"),
         ({"hidden_layer_sizes": (4, 3), "activation": ("relu", "silu")}, "'silu' has no counter"),
-        ({"hidden_layer_sizes": (4, 3), "activation": ("relu", "tanh")}, "one activation for all"),
+        (
+            {"hidden_layer_sizes": (4, 3), "activation": ("relu", "tanh")},
+            "one activation for all hidden layers; got relu, tanh",
+        ),
         ({"model": MLP((4,))}, "dense layers only; model=MLP"),
         ({"loss": Quantile((0.1, 0.9))}, "one number for each target; loss=Quantile"),
-        ({"loss": "log_loss"}, "LogLoss() ends it with sigmoid"),
+        ({"loss": "log_loss"}, "loss='log_loss' ends it with sigmoid"),
         ({"loss": SoftplusEnd()}, "ends it with softplus"),
-        ({"loss": ShiftedExp()}, "ends it with exp"),
+        ({"loss": ShiftedExp()}, "ends it with add, exp"),
     ],
 )
 def test_no_counterpart(parameters, message):

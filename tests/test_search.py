@@ -140,7 +140,9 @@ def test_cross_val_score():
 # ------------------------------------------------------------------------- threads
 
 THREADS = """
-import json, os
+import os
+os.environ.pop("OMP_NUM_THREADS", None)
+import json
 import numpy as np
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline

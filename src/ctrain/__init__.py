@@ -6,12 +6,13 @@ from .checkpoint import CheckpointError
 from .classifier import Classifier
 from .config import show_config
 from .estimator import load
-from .forecaster import Forecaster
 from .gradcheck import check_gradients
 from .regressor import Regressor
-from .retries import fit_with_retries
 
 __version__ = "0.1.0"
+
+#: imported when they are asked for: what a fit of a table does not need
+_LATER = {"Forecaster": "forecaster", "fit_with_retries": "retries"}
 
 __all__ = [
     "CheckpointError",
@@ -30,3 +31,12 @@ __all__ = [
     "schedules",
     "show_config",
 ]
+
+
+def __getattr__(name: str):
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(f".{_LATER[name]}", __name__), name)
+    return value

@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = 141
-        except (ValueError, TypeError, AttributeError, OSError, ImportError) as error:
+        except (ValueError, TypeError, OSError, ImportError) as error:
             note(f"{options.command}: {error}")
             code = 1
         except Interrupted as stop:

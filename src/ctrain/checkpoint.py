@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import math
+import os
 import platform
 
 import numpy as np
@@ -23,7 +24,7 @@ from ._core.optim import Optimizer
 from ._core.parameters import Parameters
 from ._core.plan import compile_plan
 from .archive import CheckpointError
-from .history import History
+from .history import COLUMNS, History
 from .network import Network
 from .state import State
 from .stopping import Stopping
@@ -40,6 +41,8 @@ LARGEST_ROW = 1 << 26
 LARGEST_WORKSPACE = 1 << 30
 MOST_THREADS = 1 << 10
 MOST_STEPS = 1 << 53
+#: what a field of `Stopping` may hold
+STOPPING_KINDS = {"str": str, "int": int, "float": (int, float)}
 
 
 def _objects() -> dict[str, type]:
@@ -257,7 +260,11 @@ def load(path, kinds: dict[str, type]):
     CheckpointError
     OSError
     """
-    return _checked(_build)(*read(path), kinds)
+    contents = read(path)
+    try:
+        return _checked(_build)(*contents, kinds)
+    except CheckpointError as error:
+        raise CheckpointError(f"{os.fspath(path)}: {error}") from error
 
 
 def restore(network: Network, state: State, header: dict, arrays: dict) -> None:
@@ -327,12 +334,18 @@ def _schema(header: dict) -> dict:
     _check_text(header)
     for part in (header["parameters"], header["learned"]):
         decode({"dict": [[name, value] for name, value in part.items()]})
-    for name in COUNTS:
-        value, kind = state[name], type(getattr(FRESH, name))
-        if name == "stopped_by":
-            continue
-        if type(value) is not kind or (kind is int and value < 0):
-            raise ValueError(f"{name} must be of type {kind.__name__}; got {value!r}")
+    for name, value, kinds in (
+        ("estimator", header["estimator"], str),
+        ("stopped_by", state["stopped_by"], (str, type(None))),
+        *((name, state[name], type(getattr(FRESH, name))) for name in COUNTS[:-1]),
+        *((f.name, state["stopping"][f.name], STOPPING_KINDS[f.type])
+          for f in dataclasses.fields(Stopping) if state["stopping"] is not None),
+    ):  # fmt: skip
+        if not isinstance(value, kinds) or (kinds is int and (value is True or value < 0)):
+            raise ValueError(f"{name} is {value!r}")
+    columns = state["columns"]
+    if any(type(name) is not str for name in columns) or not {*COLUMNS} <= {*columns}:
+        raise ValueError(f"the history has the columns {columns}")
     if not (
         state["first_epoch"] <= state["epoch"] <= MOST_STEPS
         and max(state["first_step"], state["epoch_step"]) <= state["step"] <= MOST_STEPS
@@ -415,13 +428,14 @@ def _fill(state: State, header: dict, arrays: dict) -> None:
     columns = dict(zip(saved["columns"], arrays["history"].tolist(), strict=True))
     columns["epoch"] = [int(epoch) for epoch in columns["epoch"]]
     state.history = History.restored(columns, arrays["steps"])
-    schedule = decode(saved["schedule"])
-    if state.schedule is None or not isinstance(schedule, Missing):
-        state.schedule = schedule  # else the user has handed over the missing one
+    if state.schedule is None:  # else it is that of the fit, which has the same parameters
+        state.schedule = decode(saved["schedule"])
+    own = type(state.schedule) in NAMES
     for name, value in saved["remembered"].items():
-        if not name.endswith("_"):
-            raise ValueError(f"a schedule remembers names that end in _; got {name!r}")
-        setattr(state.schedule, name, decode(value))
+        value = decode(value)
+        if not name.endswith("_") or (own and not isinstance(value, (int, float, type(None)))):
+            raise ValueError(f"no schedule remembers {name} = {value!r}")
+        setattr(state.schedule, name, value)
     stopping = saved["stopping"]
     state.stopping = None if stopping is None else Stopping(**stopping)
     weights = arrays["weights"]

@@ -15,18 +15,17 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from . import losses, optimizers, schedules
+from . import optimizers, schedules
 from .labels import check_classes
 from .state import State
 
 #: parameters of the same name and meaning
 SAME = ("activation", "batch_size", "max_iter", "shuffle", "random_state", "tol", "warm_start",
         "validation_fraction", "n_iter_no_change")  # fmt: skip
-#: our activations that scikit-learn has, by its name
-ACTIVATIONS = {"identity": "identity", "relu": "relu", "tanh": "tanh", "logistic": "logistic",
-               "sigmoid": "logistic"}  # fmt: skip
-#: operation that ends a regressor's network -> loss that ends scikit-learn's the same way
-ENDS = {"matmul": "squared_error", "exp": "poisson"}
+#: operations after a hidden layer -> scikit-learn's activation
+ACTIVATIONS = {(): "identity", ("relu",): "relu", ("tanh",): "tanh", ("sigmoid",): "logistic"}
+#: operations after the last layer of a regressor -> scikit-learn's loss that ends like it
+ENDS = {(): "squared_error", ("exp",): "poisson"}
 
 
 def from_sklearn(kind: type, mlp):
@@ -94,10 +93,11 @@ def to_sklearn(estimator):
     check_is_fitted(estimator)
     kind = _counterpart(type(estimator))
     classifier = isinstance(estimator, ClassifierMixin)
-    shape = {"activation": _activation(estimator),
-             "hidden_layer_sizes": tuple(n for n, _ in estimator._mlp().layers())}  # fmt: skip
+    *hidden, end = _layers(estimator)
+    shape = {"activation": _activation(hidden),
+             "hidden_layer_sizes": tuple(w.shape[1] for w in estimator.coefs_[:-1])}  # fmt: skip
     if not classifier:
-        shape["loss"] = _end(estimator)
+        shape["loss"] = _loss(estimator, end)
     # one step on one row makes all that scikit-learn keeps of a fit
     mlp = kind(**shape, random_state=0)
     network = estimator._network
@@ -225,7 +225,8 @@ def _their_parameters(estimator, scale: float) -> dict:
         theirs["nesterovs_momentum"] = bool(optimizer.nesterov)
         theirs["learning_rate_init"] = estimator.learning_rate_init * scale
         penalty += optimizer.weight_decay
-        schedule = schedules.resolve(estimator.schedule)
+        schedule = estimator.schedule
+        schedule = schedules.resolve(schedule) if isinstance(schedule, str) else schedule
         if isinstance(schedule, schedules.InverseScaling):
             theirs |= {"learning_rate": "invscaling", "power_t": schedule.power_t}
         if isinstance(schedule, schedules.ReduceOnPlateau):
@@ -240,43 +241,57 @@ def _their_parameters(estimator, scale: float) -> dict:
     return theirs
 
 
-def _activation(estimator) -> str:
-    """Their name of the activation of all hidden layers."""
-    if estimator.model is not None:
+def _layers(estimator) -> list[tuple[str, ...]]:
+    """Operations that follow each dense layer of a fitted network."""
+    if estimator.n_layers_ is None:
         raise ValueError(
             f"to_sklearn: {_counterpart(type(estimator)).__name__} has dense layers only; model="
             f"{estimator.model!r} has no counterpart"
         )
-    names = {name: ACTIVATIONS.get(name) for _, name in estimator._mlp().layers()}
-    unknown = [name for name, theirs in names.items() if theirs is None]
-    if unknown:
-        raise ValueError(
-            f"to_sklearn: scikit-learn has the activations identity, logistic, tanh and relu; "
-            f"{unknown[0]!r} has no counterpart"
-        )
-    found = set(names.values())
+    network = estimator._network
+    makes = {id(node.output): node for node in network.inference.nodes}
+    layers: list[tuple[str, ...]] = []
+    after: tuple[str, ...] = ()
+    node = makes.get(id(network.outputs["prediction"]))
+    while node is not None:
+        if node.op == "matmul":
+            layers.append(after)
+            after = ()
+        else:
+            after = (node.op, *after)
+        node = makes.get(id(node.inputs[0]))
+    return layers[::-1]
+
+
+def _activation(hidden: list[tuple[str, ...]]) -> str:
+    """Their name of the activation of all hidden layers."""
+    for operations in hidden:
+        if operations not in ACTIVATIONS:
+            raise ValueError(
+                "to_sklearn: scikit-learn has the activations identity, logistic, tanh and relu; "
+                f"{' '.join(operations)!r} has no counterpart"
+            )
+    found = {ACTIVATIONS[operations] for operations in hidden}
     if len(found) > 1:
         raise ValueError(
             "to_sklearn: scikit-learn has one activation for all hidden layers; got "
-            f"{estimator.activation!r}"
+            f"{', '.join(ACTIVATIONS[operations] for operations in hidden)}"
         )
     return found.pop() if found else "identity"
 
 
-def _end(estimator) -> str:
+def _loss(estimator, end: tuple[str, ...]) -> str:
     """Their loss whose network ends like ours."""
     network = estimator._network
     prediction = network.outputs["prediction"]
     if prediction.shape != (network.n_targets,):
         raise ValueError(
             "to_sklearn: MLPRegressor predicts one number for each target; "
-            f"loss={losses.resolve(estimator.loss)!r} has {prediction.shape[-1]}"
+            f"loss={estimator.loss!r} has {prediction.shape[-1]}"
         )
-    (last,) = [node for node in network.inference.nodes if node.output is prediction]
-    before = [node.op for node in network.inference.nodes if node.output in last.inputs]
-    if last.op not in ENDS or (last.op == "exp" and before != ["matmul"]):
+    if end not in ENDS:
         raise ValueError(
             "to_sklearn: the network of an MLPRegressor ends with its last layer or the "
-            f"exponential of it; loss={losses.resolve(estimator.loss)!r} ends it with {last.op}"
+            f"exponential of it; loss={estimator.loss!r} ends it with {', '.join(end)}"
         )
-    return ENDS[last.op]
+    return ENDS[end]

@@ -316,6 +316,8 @@ def load(path):
     >>> bool((ctrain.load(path).predict(X) == reg.predict(X)).all())
     True
     """
+    from . import classifier, forecaster, regressor  # noqa: F401  # what a file may name
+
     return checkpoint.load(path, _kinds(Estimator))
 
 

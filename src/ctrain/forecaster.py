@@ -7,7 +7,6 @@ import difflib
 import time
 
 import numpy as np
-from sklearn.base import clone
 from sklearn.utils.metaestimators import available_if
 
 from . import checkpoint, losses, models, scalers, training
@@ -299,7 +298,7 @@ class Forecaster(Forecasting):
 
     def _inner_conformal(self, panel: Panel, val_size: int, seed: int) -> Conformal:
         """Errors of a fit that does not see the last windows."""
-        inner = clone(self).set_params(conformal=None, warm_start=False, random_state=seed)
+        inner = self._apart().set_params(conformal=None, warm_start=False, random_state=seed)
         inner._fit_panel(
             panel.until(panel.offsets[1:] - self.horizon - self.conformal + 1), val_size
         )

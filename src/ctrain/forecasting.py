@@ -150,7 +150,8 @@ class Forecasting(Estimator):
         Returns
         -------
         frame
-            With the column ``cutoff`` and what came. The estimator itself is left as it is.
+            With the column ``cutoff`` and what came. The estimator itself is left as it is, and
+            its callbacks are not called.
         """
         self._check_parameters()
         self._check_level(level, self.conformal is not None)
@@ -161,7 +162,7 @@ class Forecasting(Estimator):
         starts = [*np.flatnonzero(refits(len(rows), refit)), len(rows)]
         pieces = []
         for begin, end in itertools.pairwise(starts):
-            model = clone(self)
+            model = self._apart()
             model._fit_panel(panel.until(rows[begin]), val_size)
             count = np.full(panel.n_series, end - begin)
             raw, spread = model._at(panel, rows[begin], count, step_size)
@@ -217,6 +218,10 @@ class Forecasting(Estimator):
         return scores
 
     # ------------------------------------------------------------------- windows
+
+    def _apart(self):
+        """An unfitted copy, whose fit no callback of this one's is told of."""
+        return clone(self).set_callbacks()
 
     def _read(self, df, static) -> Panel:
         return read_like(df, self._tail, static=static)

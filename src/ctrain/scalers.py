@@ -166,8 +166,9 @@ class Last(Scaler):
 
     def record(self, tape, past, mask):
         place = tape.mul(mask, np.arange(1.0, past.shape[0] + 1.0))
-        behind = tape.sub(tape.max(place, keepdims=True), place)  # 0 at the last available step
-        return tape.sum(tape.where(behind, tape.scale(past, 0.0), past), keepdims=True), None
+        before = tape.sub(tape.max(place, keepdims=True), 1.0)
+        at = tape.maximum(tape.sub(place, before), 0.0)  # 1 at the last available step, else 0
+        return tape.sum(tape.mul(past, at), keepdims=True), None
 
 
 SCALERS: dict[str, type[Scaler]] = {

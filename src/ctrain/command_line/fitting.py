@@ -162,9 +162,9 @@ def _table(options) -> tuple[object, dict]:
     }  # fmt: skip
     if task == "classification":
         result["classes"] = estimator.classes_.tolist()
-        result["accuracy"] = estimator.score(features, y)
+        result["train_accuracy"] = estimator.score(features, y)
     elif estimator._network.outputs["prediction"].shape == (len(targets),):
-        result["r2"] = estimator.score(features, y)
+        result["train_r2"] = estimator.score(features, y)
     return estimator, result
 
 

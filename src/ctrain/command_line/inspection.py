@@ -111,11 +111,12 @@ def _lines(result: dict, estimator):
     boxes, _ = boxes_of(estimator._network.inference, estimator._network.outputs)
     table = []
     for box in boxes:
-        heading, lines = box.text()
-        kind = f"{box.kind} {heading}" if box.kind != "operation" else heading
-        operations = " ".join(box.operations) if box.kind == "operation" else ""
-        count = f"{box.n_weights:,}" if box.n_weights else ""
-        table.append((_cut(kind, 34), _cut(operations, 40), str(box.shape), count))
+        if box.kind != "operation":
+            table.append((box.kind, _cut(" ".join(box.operations), 34), str(box.shape), ""))
+        elif box.n_weights:
+            name = box.layer or " ".join(p for p, *_ in box.parameters)
+            row = (" ".join(box.operations), name, str(box.shape), f"{box.n_weights:,}")
+            table.append((_cut(row[0], 34), _cut(row[1], 34), *row[2:]))
     widths = [max(len(row[k]) for row in table) for k in range(4)]
     for row in table:
         cells = [f"{cell:<{width}}" for cell, width in zip(row[:3], widths, strict=False)]

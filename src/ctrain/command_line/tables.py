@@ -22,7 +22,7 @@ def read_table(path: str, names=None):
         If it cannot be read, has no rows or lacks a column.
     """
     present = open_frame(path, ()).names
-    absent = [name for name in names or () if name not in present]
+    absent = [name for name in (present if names is None else names) if name not in present]
     if absent:
         raise ValueError(
             f"{path} has no column {absent[0]!r}; its columns are {', '.join(map(repr, present))}"
@@ -69,7 +69,7 @@ def task_of(target, path: str) -> tuple[str, str]:
     n_different = target.n_unique()
     if target.dtype.is_integer() and n_different <= FEW:
         return "classification", f"{target.name} has {n_different} different whole numbers"
-    return "regression", f"{target.name} is numbers"
+    return "regression", f"{target.name} is a number"
 
 
 def labels(target, path: str) -> np.ndarray:

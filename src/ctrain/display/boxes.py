@@ -171,7 +171,7 @@ def joins(node: Node, sources: list[Tensor], n_readers: dict[Tensor, int]) -> bo
 
 def _operation(node: Node, constants: list) -> str:
     """Name, single numbers among the inputs, and attributes where they are few."""
-    numbers = [f"{float(c):.4g}" for c in constants if c is not None and c.size == 1]
+    numbers = [f"{c.item():.4g}" for c in constants if c is not None and c.size == 1]
     given = [f"{k}={v}" for k, v in node.attributes.items() if k not in HIDDEN]
     attributes = ", ".join(given)
     text = " ".join([node.op, *numbers])
