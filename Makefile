@@ -12,8 +12,8 @@ CORE := src/ctrain/_core
 NATIVE := setup.py pyproject.toml $(wildcard $(CORE)/*.pyx $(CORE)/*.pxd $(CORE)/kernels/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs wheel bench bench-peers bench-accuracy test-asan test-races \
-    test-defects clean
+.PHONY: help demo test test-all lint format docs wheel bench bench-peers bench-accuracy test-asan \
+    test-races test-defects clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -21,7 +21,10 @@ help: ## list the targets
 demo: $(VENV)/demo.stamp ## build into .venv and fit a real data set
 	$(BIN)/python examples/demo.py
 
-test: $(VENV)/test.stamp ## build into .venv and run the whole test suite
+test: $(VENV)/test.stamp ## build into .venv and run the test suite
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(VENV)/test.stamp ## the same with the long campaigns: kills, mutants, interrupts
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/lint.stamp ## ruff and cython-lint

@@ -414,6 +414,8 @@ def test_the_fitted_network_counts(tmp_path):
     mlp = reg.to_sklearn()
     assert (mlp.hidden_layer_sizes, mlp.activation, mlp.max_iter) == ((7, 3), "tanh", 9)
     equal_answers(mlp, reg, X)
+    reg.save(tmp_path / "reg.npz")
+    assert [w.shape for w in ctrain.load(tmp_path / "reg.npz").coefs_] == [(5, 7), (7, 3), (3, 1)]
 
 
 # ------------------------------------------------------------------------- what does not go

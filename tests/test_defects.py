@@ -7,7 +7,8 @@ from pathlib import Path
 
 import defects
 import pytest
-from defects import DEFECTS, RACES, ROOT
+from defects import ROOT
+from injected import DEFECTS, RACES
 
 TESTS = Path(__file__).parent
 

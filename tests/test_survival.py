@@ -95,7 +95,7 @@ for trial in range(trials):
         reg.fit(X, y)
     except KeyboardInterrupt:
         caught = time.monotonic()
-    print(caught, flush=True)
+    print(caught, settings["hidden_layer_sizes"], reg.t_, flush=True)
     assert {s: signal.getsignal(s) for s in signal.valid_signals()} == handlers
     assert all(np.isfinite(w).all() for w in reg.coefs_)
     assert reg._state.stopped_by is None
@@ -110,8 +110,8 @@ for trial in range(trials):
 """
 
 
-def latencies(tmp_path, trials: int) -> list[float]:
-    """Seconds from the kill in this process to the exception in the other, by one clock."""
+def latencies(tmp_path, trials: int) -> list[tuple[float, str]]:
+    """Seconds from the kill in this process to the exception in the other, and in which fit."""
     rng, found = random.Random(trials), []
     with subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED, str(tmp_path / "fit.npz"), str(trials)],
@@ -123,7 +123,8 @@ def latencies(tmp_path, trials: int) -> list[float]:
                 time.sleep(rng.uniform(0, 0.3))
                 sent = time.monotonic()
                 child.send_signal(signal.SIGINT)
-                found.append(float(child.stdout.readline()) - sent)
+                caught, *which = child.stdout.readline().split(maxsplit=1)
+                found.append((float(caught) - sent, *which))
             assert child.wait(timeout=60) == 0
         finally:
             child.kill()
@@ -135,8 +136,8 @@ def latencies(tmp_path, trials: int) -> list[float]:
 def test_ctrl_c_at_any_moment_returns_within_100_ms(tmp_path, trials):
     """Weights are finite, the best ones with early stopping; a new fit is as ever."""
     found = latencies(tmp_path, trials)
-    print(f"median {statistics.median(found):.4f}, worst {found[-3:]}")
-    assert found[int(0.99 * (len(found) - 1))] < 0.1
+    print(f"median {found[trials // 2][0]:.4f}, worst {found[-6:]}")
+    assert found[int(0.99 * (trials - 1))][0] < 0.1
 
 
 # ----------------------------------------------------------------------------- hostile files

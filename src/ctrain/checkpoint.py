@@ -18,7 +18,7 @@ import platform
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from . import archive, initializers, losses, models, optimizers, schedules
+from . import archive, initializers, losses, models, optimizers, scalers, schedules
 from ._core.listing import listed
 from ._core.optim import Optimizer
 from ._core.parameters import Parameters
@@ -48,7 +48,7 @@ STOPPING_KINDS = {"str": str, "int": int, "float": (int, float)}
 def _objects() -> dict[str, type]:
     """Classes that a file may name."""
     found = {}
-    for module in (initializers, losses, models, optimizers, schedules):
+    for module in (initializers, losses, models, optimizers, scalers, schedules):
         for thing in vars(module).values():
             if isinstance(thing, type) and issubclass(thing, BaseEstimator):
                 found[f"{module.__name__.removeprefix('ctrain.')}.{thing.__name__}"] = thing

@@ -272,6 +272,7 @@ class Forecaster(Forecasting):
         panel = panel.check_length(*self._past_needed(n_out + val_size + least, reason), self.short)
         draft = copy.copy(self)
         train_stop = panel.offsets[1:] - val_size
+        self._check_values(panel, train_stop)
         draft._units = Units(self.series_scaler).fit(panel, train_stop)
         source, rows = draft._training_windows(panel, train_stop)
         scaled = draft._units.apply(panel, train_stop)
@@ -338,6 +339,7 @@ class Forecaster(Forecasting):
         panel = panel.check_length(*self._past_needed(self.horizon), self.short)
         draft = copy.copy(self)
         ends = panel.offsets[1:]
+        self._check_values(panel, ends)
         if first:
             draft._units, draft._conformal = Units(self.series_scaler).fit(panel, ends), None
         else:
@@ -364,8 +366,6 @@ class Forecaster(Forecasting):
         count = np.maximum(0, (stops - first - n_out) // self.step_size + 1)
         at = window_rows(first, count, self.step_size)
         scaled, weight, rows = self._units.apply(panel, stops), None, None
-        inside = np.repeat(stops, panel.lengths) > np.arange(panel.n_rows)
-        self._check_values(panel, scaled.y, inside)
         if self.window_weight is not None:
             values = np.where(panel.mask[at], panel.y[at], np.nan)
             weight = np.asarray(self.window_weight(panel.stamps(at), values), self.dtype)
@@ -392,16 +392,19 @@ class Forecaster(Forecasting):
             rows = None
         return self._windows(scaled, first, count, self.step_size, weight), rows
 
-    def _check_values(self, panel: Panel, scaled: np.ndarray, inside: np.ndarray) -> None:
-        """Targets must be in the loss's domain and in the range of the network's precision."""
-        limit = np.finfo(self.dtype).max
-        if scaled.max() > limit or scaled.min() < -limit:
-            row = int(np.argmax(np.abs(scaled) > limit))
+    def _check_values(self, panel: Panel, stops: np.ndarray) -> None:
+        """Targets must be in the range of the precision, those of training in the loss's domain."""
+        limit = min(float(np.finfo(self.dtype).max), 1e150)  # squares are taken in float64
+        if max(float(panel.y.max()), -float(panel.y.min())) > limit:
+            row = int(np.argmax(np.abs(panel.y.astype(np.float64)) > limit))
             raise ValueError(
                 f"{self.target_col!r} of {panel.place(row)} is {panel.y[row]}, too large for "
-                f"{self.dtype}; scale it, set series_scaler='standard' or dtype='float64'"
+                f"{self.dtype}; scale it" + " or set dtype='float64'" * (self.dtype == "float32")
             )
-        self._loss().check_target(panel.y[inside & panel.mask], self.target_col)
+        loss = self._loss()
+        for i, (begin, stop) in enumerate(zip(panel.offsets, stops, strict=False)):
+            name = f"{self.target_col!r} of series {panel.name(i)}"
+            loss.check_target(panel.y[begin:stop], name)
 
     def _network_for(self, source: Windows, gaps: bool, seed: int) -> WindowNetwork:
         shapes = dict(zip(source.names, source.shapes, strict=True))
@@ -443,6 +446,7 @@ class Forecaster(Forecasting):
         check_int(self, "conformal", 1, also=None)
         check_bool(self, "start_padding")
         check_choice(self, "short", ("error", "drop"))
+        check_choice(self, "dtype", ("float32", "float64"))
         scaler = scalers.resolve(self.scaler)
         scaler.validate()
         SeriesScaler(self.series_scaler)
@@ -470,8 +474,9 @@ class Forecaster(Forecasting):
             raise TypeError(f"window_weight must be callable; got {self.window_weight!r}")
         if self.horizon_weight is not None:
             weight = np.asarray(self.horizon_weight, np.float64)
-            if weight.shape != (self.horizon,) or not (weight >= 0).all() or not weight.any():
+            good = weight.shape == (self.horizon,) and np.isfinite(weight).all()
+            if not good or (weight < 0).any() or not weight.any():
                 raise ValueError(
-                    f"horizon_weight must be {self.horizon} weights that are not negative, one for "
-                    f"each step, and not all 0; got {self.horizon_weight!r}"
+                    f"horizon_weight must be {self.horizon} finite weights that are not negative, "
+                    f"one for each step, and not all 0; got {self.horizon_weight!r}"
                 )

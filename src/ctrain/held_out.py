@@ -123,7 +123,7 @@ class Scores:
         self.columns = [f"{part}_{name}" for part in parts for name in scorers]
         for part, (X, y, weight, rows) in parts.items() if scorers else ():
             given = {"X": X, "y": y}  # a scorer gets data in the user's form
-            if getattr(y, "dtype", None) == np.dtype(object):  # but scikit-learn's metrics know types
+            if getattr(y, "dtype", None) == np.dtype(object):  # but metrics want types
                 given["y"] = np.array(list(y))
             if weight is not None:
                 given["sample_weight"] = np.broadcast_to(np.asarray(weight), _num_samples(X))

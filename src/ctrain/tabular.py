@@ -288,7 +288,8 @@ class Tabular(Estimator):
         return [weights[f"layer_{k}.{what}"].value for k in range(self.n_layers_ - 1)]
 
     def _describe(self) -> None:
-        self.n_layers_ = len(self._mlp().layers()) + 2 if self.model is None else None
+        weights = [p for p in self._network.parameters if p.name.endswith(".weight")]
+        self.n_layers_ = len(weights) + 1 if self.model is None else None
         super()._describe()
 
     def __sklearn_tags__(self):

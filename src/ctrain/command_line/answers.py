@@ -60,9 +60,7 @@ def _predicted(estimator, options) -> dict[str, np.ndarray]:
         if not isinstance(estimator, Classifier):
             options.usage_error(f"--proba is for classification; this model is a {kind}")
         shares = estimator.predict_proba(X)
-        return {
-            f"probability_{label}": shares[:, k] for k, label in enumerate(estimator.classes_)
-        }
+        return {f"probability_{label}": shares[:, k] for k, label in enumerate(estimator.classes_)}
     return _named(estimator, estimator.predict(X))
 
 

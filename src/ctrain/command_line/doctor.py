@@ -44,7 +44,9 @@ def doctor(options) -> int:
     openmp = [os.path.basename(i["filepath"]) for i in threadpool_info()
               if i["user_api"] == "openmp"]  # fmt: skip
     config |= {
-        "cores": str(os.cpu_count()), "BLAS": ", ".join(blas), "OpenMP runtimes": ", ".join(openmp)
+        "cores": str(os.cpu_count()),
+        "BLAS": ", ".join(blas),
+        "OpenMP runtimes": ", ".join(openmp),
     }
     extras = {extra: _version(package) for extra, package in EXTRAS.items()}
     ok = all(text.startswith("ok") for text in outcome.values())

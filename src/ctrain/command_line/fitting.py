@@ -225,4 +225,3 @@ def _before(path: str, estimator: Forecaster, test_size: int):
     if not kept.height:
         raise ValueError(f"--test-size {test_size} leaves no rows of {path} to train on")
     return kept
-

@@ -52,8 +52,9 @@ def parser() -> argparse.ArgumentParser:
     series.add_argument("--id-col", metavar="COL", type=_column, default="unique_id", help=(
         "name of the series, default unique_id; none if the file is one series"))  # fmt: skip
     series.add_argument("--time-col", metavar="COL", default="ds", help="default: ds")
-    for name, what in (("futr-exog", "known in the future"), ("hist-exog", "known in the past only"),
-                       ("stat-exog", "constant for a series")):  # fmt: skip
+    kinds = {"futr-exog": "known in the future", "hist-exog": "known in the past only",
+             "stat-exog": "constant for a series"}  # fmt: skip
+    for name, what in kinds.items():
         series.add_argument(f"--{name}", metavar="COL", action="extend", type=_names, default=[],
                             help=f"columns {what}, with commas")  # fmt: skip
     _static(series)

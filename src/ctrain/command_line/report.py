@@ -11,6 +11,12 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+#: seconds from one line of progress to the next
+REFRESH = 0.1
+#: characters that are written at a time: an unbuffered pipe whose reader has gone takes a part of
+#: a longer text and says nothing
+PIECE = 1 << 15
+
 
 class Interrupted(Exception):
     """Ctrl-C ended a fit; says what became of the model."""
@@ -24,7 +30,9 @@ def note(message: str) -> None:
 def tell(result: Mapping, as_json: bool, lines: Iterable[str] = ()) -> None:
     """Write a result to stdout: the mapping as JSON, or lines for people."""
     text = json.dumps(plain(result), allow_nan=False) if as_json else "\n".join(lines)
-    sys.stdout.write(f"{text}\n")
+    text = f"{text}\n"
+    for begin in range(0, len(text), PIECE):
+        sys.stdout.write(text[begin : begin + PIECE])
 
 
 def plain(value):
@@ -104,6 +112,12 @@ class _Line(logging.StreamHandler):
 
     def __init__(self) -> None:
         super().__init__(sys.stderr)
+        self.due = 0.0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.created >= self.due:
+            self.due = record.created + REFRESH
+            super().emit(record)
 
     def format(self, record: logging.LogRecord) -> str:
         return f"\r\x1b[K{super().format(record)}"

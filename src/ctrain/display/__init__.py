@@ -3,7 +3,8 @@
 Notebooks show the loss curves of a fitted estimator without it, see :mod:`ctrain.curves`.
 """
 
+from .forecast import BacktestDisplay, ForecastDisplay
 from .network import NetworkDisplay
 from .training import TrainingCurveDisplay
 
-__all__ = ["NetworkDisplay", "TrainingCurveDisplay"]
+__all__ = ["BacktestDisplay", "ForecastDisplay", "NetworkDisplay", "TrainingCurveDisplay"]
