@@ -1,8 +1,10 @@
-"""Half-seen digits and diabetes: a Regressor beside scikit-learn's MLPRegressor.
+"""Half-seen digits, diabetes and air passengers: a Regressor, and a Forecaster with intervals.
 
-Both data sets come with scikit-learn. The main job completes handwritten digits: a network sees
-the upper 32 pixels of an image and predicts the lower 32. Prints a table of test errors and fit
-times and writes a picture of the loss curves; `make demo` builds the package and runs this.
+The first two data sets come with scikit-learn, where a Regressor stands beside MLPRegressor. The
+main job completes handwritten digits: a network sees the upper 32 pixels of an image and predicts
+the lower 32. The third comes with ctrain: N-BEATS forecasts the last two years of airline
+passengers. Prints tables of test errors and writes two pictures; `make demo` builds the package and
+runs this.
 """
 
 from __future__ import annotations
@@ -26,6 +28,9 @@ from sklearn.neural_network import MLPRegressor
 from threadpoolctl import threadpool_limits
 
 import ctrain
+from ctrain.baselines import SeasonalNaive
+from ctrain.data import load_air_passengers
+from ctrain.display import ForecastDisplay
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -176,7 +181,43 @@ def draw(job: Job, fitted: ctrain.Regressor, rival: MLPRegressor, path: Path) ->
     plt.close(figure)
 
 
-def main(epochs: int = 50, repeats: int = 3, threads: int = 1, picture: Path | None = None) -> dict:
+def passengers(steps: int, picture: Path) -> dict:
+    """Forecast 24 months of airline passengers that the fit has not seen, and draw what came."""
+    months, level = 24, 80
+    data = load_air_passengers()
+    known = {name: column[:-months] for name, column in data.items()}
+    came = data["y"][-months:]
+    network = ctrain.models.NBEATS(mlp_units=((128, 128), (128, 128)))
+    started = time.perf_counter()
+    fc = ctrain.Forecaster(
+        network, horizon=months, input_size=24, conformal=12, max_steps=steps, batch_size=32,
+        random_state=0,
+    ).fit(known)  # fmt: skip
+    frame = fc.predict(level=level)
+    seconds = time.perf_counter() - started
+    naive = SeasonalNaive(horizon=months, season=12).fit(known).predict()["SeasonalNaive"]
+    low, high = frame[f"NBEATS-lo-{level}"], frame[f"NBEATS-hi-{level}"]
+    errors = {
+        name: float(np.mean(np.abs(forecast - came)))
+        for name, forecast in (("the year before", naive), ("ctrain.Forecaster", frame["NBEATS"]))
+    }
+    held = int(((low <= came) & (came <= high)).sum())
+    print(f"\nair passengers: {len(came)} months to forecast from {len(known['y'])}, error in "
+          "thousands of passengers")  # fmt: skip
+    print(f"  {'the year before':<18}{errors['the year before']:>12.1f}")
+    print(f"  {'ctrain.Forecaster':<18}{errors['ctrain.Forecaster']:>12.1f}{seconds:>12.3f} s   "
+          f"{held} of {months} months lie in the {level} % interval")  # fmt: skip
+    display = ForecastDisplay.from_estimator(fc, data, level=(level, 90))
+    display.ax_.set(title="Airline passengers: N-BEATS, and what came", ylabel="thousands a month")
+    display.figure_.savefig(picture, dpi=110)
+    plt.close(display.figure_)
+    return {"errors": errors, "held": held, "months": months, "fitted": fc, "picture": picture}
+
+
+def main(
+    epochs: int = 50, repeats: int = 3, threads: int = 1, steps: int = 300,
+    picture: Path | None = None,
+) -> dict:  # fmt: skip
     """Run everything; answers what was measured, by data set."""
     picture = Path(__file__).with_suffix(".png") if picture is None else picture
     jobs = [digits(epochs), diabetes(epochs)]
@@ -190,11 +231,13 @@ def main(epochs: int = 50, repeats: int = 3, threads: int = 1, picture: Path | N
         for job in jobs:
             results[job.name] = compare(job, repeats)
             report(job, results[job.name])
-    print(f"Medians of {repeats} fits each, taking turns. Both: float32, relu, Adam, learning rate "
-          f"{COMMON['learning_rate_init']}, batches of {COMMON['batch_size']}.")  # fmt: skip
+        print(f"Medians of {repeats} fits each, taking turns. Both: float32, relu, Adam, learning "
+              f"rate {COMMON['learning_rate_init']}, batches of "
+              f"{COMMON['batch_size']}.")  # fmt: skip
+        forecast = passengers(steps, picture.with_stem(f"{picture.stem}_forecast"))
     draw(jobs[0], fitted, results["digits"]["MLPRegressor"][2], picture)
-    print(f"Loss curves: {picture}")
-    return {"fitted": fitted, "results": results, "picture": picture}
+    print(f"\nLoss curves: {picture}\nForecast: {forecast['picture']}")
+    return {"fitted": fitted, "results": results, "picture": picture, "forecast": forecast}
 
 
 if __name__ == "__main__":
@@ -202,5 +245,7 @@ if __name__ == "__main__":
     parser.add_argument("--epochs", type=int, default=50, help="passes over the data")
     parser.add_argument("--repeats", type=int, default=3, help="fits per row of the table")
     parser.add_argument("--threads", type=int, default=1, help="of each library")
-    parser.add_argument("--picture", type=Path, help="the PNG, default examples/demo.png")
+    parser.add_argument("--steps", type=int, default=300, help="of the forecaster's fit")
+    parser.add_argument("--picture", type=Path, help="a PNG, default examples/demo.png; the "
+                        "forecast goes beside it")  # fmt: skip
     main(**vars(parser.parse_args()))

@@ -53,6 +53,12 @@ def test_demo(tmp_path, capsys):
     fitted = answer["fitted"]
     assert len(fitted.loss_curve_) == len(fitted.validation_loss_curve_) == 12
     assert fitted.loss_curve_[-1] < fitted.loss_curve_[0] / 2
+    forecast = answer["forecast"]
+    assert forecast["picture"] == tmp_path / "demo_forecast.png" and str(forecast["picture"]) in out
+    assert forecast["picture"].read_bytes().startswith(b"\x89PNG")
+    errors = forecast["errors"]
+    assert errors["ctrain.Forecaster"] < errors["the year before"] / 2
+    assert forecast["held"] >= 16 and f"{forecast['held']} of 24 months" in out
     assert set(answer["results"]) == {"digits", "diabetes"}
     for name, result in answer["results"].items():
         error, seconds, model = result["ctrain.Regressor"]
@@ -88,6 +94,17 @@ def test_intervals():
     for share, level in ((answer["held"], 0.8), (answer["above"], 0.5)):
         # three standard errors of a share, and 0.05 for fitting and testing on a few hundred rows
         assert abs(share - level) < 3 * np.sqrt(level * (1 - level) / n) + 0.05
+
+
+def test_forecast(tmp_path):
+    answer = load("forecast").main(picture=tmp_path / "forecast.png")
+    assert (tmp_path / "forecast.png").read_bytes().startswith(b"\x89PNG")
+    scores = answer["scores"]
+    assert scores["Forecaster"].n_windows == scores["SeasonalNaive"].n_windows == 25
+    assert all(
+        scores["Forecaster"][name] < value for name, value in scores["SeasonalNaive"].items()
+    )
+    assert answer["held"] >= 0.6
 
 
 def test_grid_search():

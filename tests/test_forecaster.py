@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from ctrain import Forecaster, Regressor
 from ctrain.callbacks import Checkpoint, OnEpochEnd
 from ctrain.losses import Quantile
 from ctrain.models import MLP, NHITS, NLinear
+from ctrain.scalers import Standard
 
 STAMP = np.datetime64("2024-01-01")
 
@@ -180,6 +182,31 @@ def test_a_model_and_a_loss_of_ones_own_are_saved_by_name(tmp_path):
         loaded.fit(frame())
     again = loaded.set_params(model=own_model, loss=own_loss, warm_start=True)
     assert again.fit(frame()).t_ == 12
+
+
+def test_units_of_series_that_the_last_partial_fit_lacked(tmp_path):
+    fc = forecaster(series_scaler="standard").partial_fit(frame())
+    fc.partial_fit({name: values[60:120] for name, values in frame().items()})
+    fc.save(tmp_path / "model.npz")
+    loaded = ctrain.load(tmp_path / "model.npz")
+    assert list(np.unique(loaded.predict()["unique_id"])) == ["s1"]
+    assert bits(loaded.predict(frame(seed=4))) == bits(fc.predict(frame(seed=4)))
+
+
+def test_a_scaler_object_is_saved(tmp_path):
+    fc = forecaster(scaler=Standard(eps=1e-3)).fit(frame())
+    fc.save(tmp_path / "model.npz")
+    loaded = ctrain.load(tmp_path / "model.npz")
+    assert loaded.scaler.eps == 1e-3
+    assert weights(clone(loaded).fit(frame())) == weights(fc)
+
+
+def test_several_threads_may_predict():
+    fc = forecaster("nhits", n_jobs=2, quantiles=(0.1, 0.5, 0.9)).fit(frame())
+    data = [frame(seed=k) for k in range(8)]
+    want = [bits(fc.predict(d)) for d in data]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda d: bits(fc.predict(d)), data)) == want
 
 
 def test_a_class_of_ones_own(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from forecasts import COVARIATES, HORIZON, INPUT_SIZE, SMALL, bits, forecaster, frame
 from scipy import stats
 
+import ctrain
 from ctrain import Forecaster
 from ctrain.losses import Quantile
 from ctrain.metrics import METRICS, seasonal_scale
@@ -293,3 +294,46 @@ def test_covariates_are_learned():
     fc.fit(data)
     future = {"ds": np.arange(300, 303), "promo": np.array([1.0, 0.0, 1.0])}
     np.testing.assert_allclose(fc.predict(future=future)["MLP"], [7, 5, 7], atol=0.1)
+
+
+# ------------------------------------------------------------------- decomposition
+
+
+@pytest.mark.parametrize("given", [{}, {"scaler": "revin", "series_scaler": "standard"},
+                                   {"quantiles": (0.1, 0.5, 0.9)}], ids=str)  # fmt: skip
+@pytest.mark.parametrize("model", ["nbeats", "nhits", "dlinear"])
+def test_parts_add_up_to_the_forecast(model, given, tmp_path):
+    fc = forecaster(model, dtype="float64", **given).fit(frame())
+    parts, name = fc.decompose(), fc._name()
+    forecast = fc.predict()[name]
+    own = {
+        "dlinear": ["trend", "seasonality"],
+        "nbeats": ["level", "identity", "trend", "seasonality"],
+        "nhits": ["level", "stack_0", "stack_1", "stack_2"],
+    }[model]
+    assert list(parts) == ["unique_id", "ds", name, *(f"{name}-{part}" for part in own)]
+    if "quantiles" not in given:  # those are sorted, their parts are not
+        assert parts[name].tobytes() == forecast.tobytes()
+    total = sum(parts[f"{name}-{part}"] for part in own)
+    np.testing.assert_allclose(total, parts[name], rtol=1e-12)
+    if model != "dlinear":  # the level is the last value of each series
+        last = np.repeat(frame()["y"].reshape(3, N_ROWS)[:, -1], HORIZON)
+        np.testing.assert_allclose(parts[f"{name}-level"], last, rtol=1e-12)
+    fc.save(tmp_path / "model.npz")
+    assert bits(ctrain.load(tmp_path / "model.npz").decompose(frame())) == bits(parts)
+
+
+def test_what_has_no_parts():
+    with pytest.raises(ValueError, match=r"NLinear names no parts of its forecast"):
+        forecaster().fit(frame()).decompose()
+    same = forecaster("nbeats", input_size=HORIZON).fit(frame())  # a backcast is no part
+    assert len(same.decompose()) == 3 + 4
+
+    class Odd:
+        def record(self, tape, inputs, shape):
+            w = tape.parameter((INPUT_SIZE, *shape), name="w")
+            prediction = tape.matmul(inputs["past_y"], w)
+            return {"other": tape.scale(prediction, 0.3), "prediction": prediction}
+
+    with pytest.raises(ValueError, match=r"the parts \['other'\] of Odd do not add up"):
+        forecaster(Odd()).fit(frame()).decompose()

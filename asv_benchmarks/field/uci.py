@@ -257,9 +257,9 @@ is for `MLPRegressor`. Ranges are log-uniform.
 
 ### One hidden layer of 50 units, as published
 
-The published figures have this network, these splits and this choice on an inner 20 %; they were
-trained for up to 4,000 epochs. *MC dropout* is the mean of many predictions with units dropped at
-random, ctrain's is one prediction of one network. *Met*: ctrain's mean is at most the published
+The published networks have this size (and ReLU), these splits and a choice on an inner 20 %; they
+were trained for up to 4,000 epochs. *MC dropout* is the mean of many predictions with units dropped
+at random, ctrain's is one prediction of one network. *Met*: ctrain's mean is at most the published
 mean plus its standard error.
 
 {one_layer}

@@ -364,8 +364,10 @@ class Forecaster(Forecasting):
         begins, n_in, n_out = panel.offsets[:-1], self.input_size, self.horizon
         first = begins + (1 if self.start_padding else n_in)
         count = np.maximum(0, (stops - first - n_out) // self.step_size + 1)
-        at = window_rows(first, count, self.step_size)
         scaled, weight, rows = self._units.apply(panel, stops), None, None
+        if self.window_weight is None and panel.mask.all():
+            return self._windows(scaled, first, count, self.step_size), None
+        at = window_rows(first, count, self.step_size)
         if self.window_weight is not None:
             values = np.where(panel.mask[at], panel.y[at], np.nan)
             weight = np.asarray(self.window_weight(panel.stamps(at), values), self.dtype)

@@ -19,6 +19,7 @@ from .network import NotFiniteError
 from .units import Units
 from .validation import check_count
 from .window_scores import WindowScores
+from .windowed import forecast_parts
 
 #: windows that are forecast in one go where all are scored
 CHUNK = 1 << 13
@@ -96,6 +97,53 @@ class Forecasting(Estimator):
         steps = self.horizon if steps is None else check_count("steps", steps, 1)
         panel = self._tail if df is None else self._read(df, static)
         return panel.future_frame(-(-steps // self.horizon) * self.horizon)
+
+    def decompose(self, df=None, *, future=None, static=None):
+        """Split forecasts after the end of each series into the parts that the model names.
+
+        Parameters
+        ----------
+        df, future, static
+            As for :meth:`predict`.
+
+        Returns
+        -------
+        frame
+            As of :meth:`predict`, and the columns ``<model>-<part>``, which add up to
+            ``<model>``, such as the level and the stacks of N-BEATS and N-HiTS. The first part
+            holds what the scalers took off. With quantiles: the median's, before they are sorted.
+
+        Raises
+        ------
+        ValueError
+            If the model names no parts of its forecast, or they do not add up to it.
+        """
+        check_is_fitted(self)
+        panel = self._tail
+        if df is not None:
+            panel = self._read(df, static).check_length(*self._past_needed(), self.short)
+        self._check_future(panel, future, self.horizon)
+        center, scale, _ = self._units.of(panel, panel.offsets[1:])
+        y, seen, fields = self._room(panel, 1, future, center, scale)
+        source = Windows(y, self.input_size, self.horizon, count=1, available=seen, **fields)
+        name, parts = self._name(), forecast_parts(self._network.outputs)
+        if not parts:
+            raise ValueError(f"{name} names no parts of its forecast; NBEATS, NHITS, DLinear do")
+        columns = {}
+        for k, part in enumerate(["prediction", *parts]):
+            raw = self._network.predict(source, effective_n_threads(self.n_jobs), part)
+            raw = raw if self._quantile_levels() is None else raw[..., self._median()]
+            center_of = center if k < 2 else np.zeros_like(center)
+            column = name if part == "prediction" else f"{name}-{part}"
+            columns[column] = self._units.inverse(raw, center_of, scale)
+        total = sum(v.astype(np.float64) for v in list(columns.values())[1:])
+        size = sum(np.abs(v).max() for v in columns.values())
+        if np.abs(total - columns[name]).max() > 1e-4 * size:
+            raise ValueError(
+                f"the parts {parts} of {name} do not add up to its forecast; they are off by "
+                f"{np.abs(total - columns[name]).max():.3g}"
+            )
+        return panel.forecast_frame(columns)
 
     def predict_insample(self, df, *, static=None, step_size=None, level=None):
         """Forecast windows all over the given series, each from its own past.
@@ -255,47 +303,60 @@ class Forecasting(Estimator):
 
     def _ahead(self, panel: Panel, steps: int, future):
         """Forecasts after the end of each series, (n_series, steps[, width]), and spreads."""
-        n_in, n_out, n = self.input_size, self.horizon, panel.n_series
-        names, blocks = panel.schema.futr_exog, -(-steps // n_out)
+        n_in, n_out = self.input_size, self.horizon
+        blocks = -(-steps // n_out)
+        self._check_future(panel, future, steps)
+        center, scale, spread = self._units.of(panel, panel.offsets[1:])
+        y, seen, fields = self._room(panel, blocks, future, center, scale)
+        answers = []
+        for begin in range(0, blocks * n_out, n_out):
+            source = Windows(y, n_in, n_out, start=begin, count=1, available=seen, **fields)
+            answers.append(self._answer(source, panel, center, scale))
+            rows = slice(begin + n_in, begin + n_in + n_out)
+            seen[:, rows] = True
+            fed = self._point(answers[-1])
+            y[:, rows] = self._units.forward(fed, True, center[:, None], scale[:, None])
+        return np.concatenate(answers, axis=1)[:, :steps], spread
+
+    def _check_future(self, panel: Panel, future, steps: int) -> None:
+        names = panel.schema.futr_exog
         if bool(names) != (future is not None):
             raise ValueError(
                 f"predict: futr_exog={names} must be known for the steps to forecast; pass "
                 "future=, the frame of future_frame() with these columns"
                 if names else "predict: this model has no futr_exog, so future must be None"
             )  # fmt: skip
-        if blocks > 1 and panel.schema.hist_exog:
+        if steps > self.horizon and panel.schema.hist_exog:
             raise ValueError(
-                f"predict: steps={steps} beyond horizon={n_out} need hist_exog="
+                f"predict: steps={steps} beyond horizon={self.horizon} need hist_exog="
                 f"{panel.schema.hist_exog} that nobody knows yet"
             )
-        # the last rows of each series, and room for what comes: (n_series, n_in + blocks n_out)
+
+    def _room(self, panel: Panel, blocks: int, future, center, scale):
+        """The last rows of each series and room for what comes, (n_series, n_in + blocks n_out).
+
+        Answers values, which of them there are, and covariates by name.
+        """
+        n_in, n_out, n = self.input_size, self.horizon, panel.n_series
         index = panel.offsets[1:, None] + np.arange(-n_in, 0)
         inside = index >= panel.offsets[:-1, None]
         index = np.where(inside, index, 0)
-        center, scale, spread = self._units.of(panel, panel.offsets[1:])
-        each = center[:, None], scale[:, None]
         room = np.zeros((n, blocks * n_out), bool)
         seen = np.concatenate([inside & panel.mask[index], room], axis=1)
         y = np.zeros(seen.shape, panel.y.dtype)
         past = seen[:, :n_in]
-        y[:, :n_in] = np.where(past, self._units.forward(panel.y[index], past, *each), 0.0)
-        blocks_of = {"static": self._units.covariates("static", panel.static)}
+        scaled = self._units.forward(panel.y[index], past, center[:, None], scale[:, None])
+        y[:, :n_in] = np.where(past, scaled, 0.0)
+        fields = {"static": self._units.covariates("static", panel.static)}
         for name, width in (("past", panel.past.shape[1]), ("future", panel.future.shape[1])):
             block = np.zeros((*seen.shape, width), panel.y.dtype)
             known = self._units.covariates(name, getattr(panel, name)[index])
             block[:, :n_in] = np.where(inside[..., None], known, 0.0)
-            blocks_of[name] = block
-        if names:
+            fields[name] = block
+        if panel.schema.futr_exog:
             ahead = read_future(future, panel, blocks * n_out)
-            blocks_of["future"][:, n_in:] = self._units.covariates("future", ahead)
-        answers = []
-        for begin in range(0, blocks * n_out, n_out):
-            source = Windows(y, n_in, n_out, start=begin, count=1, available=seen, **blocks_of)
-            answers.append(self._answer(source, panel, center, scale))
-            rows = slice(begin + n_in, begin + n_in + n_out)
-            seen[:, rows] = True
-            y[:, rows] = self._units.forward(self._point(answers[-1]), True, *each)
-        return np.concatenate(answers, axis=1)[:, :steps], spread
+            fields["future"][:, n_in:] = self._units.covariates("future", ahead)
+        return y, seen, fields
 
     def _answer(self, source: Windows, panel: Panel, center, scale) -> np.ndarray:
         """The network's forecasts of windows, in the units of their series."""
@@ -381,7 +442,8 @@ class Forecasting(Estimator):
         if self._conformal is not None:
             arrays["conformal"] = self._conformal.scores
         ids = arrays.pop("ids")
-        names = {"ids": ids, "fitted_ids": units.ids, "n_windows": self.n_windows_}
+        others = None if np.array_equal(units.ids, ids) else units.ids
+        names = {"ids": ids, "fitted_ids": others, "n_windows": self.n_windows_}
         return arrays, {"panel": plain, **names}
 
     def _set_more_state(self, arrays: dict[str, np.ndarray], plain: dict) -> None:
@@ -389,7 +451,9 @@ class Forecasting(Estimator):
         tail = {name: arrays[name] for name in own} | {"ids": plain["ids"]}
         self._tail = Panel.from_state(tail, plain["panel"])
         self._units = units = Units(self.series_scaler)
-        units.ids, units.spread = plain["fitted_ids"], arrays["spread"]
+        others = plain["fitted_ids"]
+        units.ids = self._tail.ids if others is None else others
+        units.spread = arrays["spread"]
         units.center, units.scale = arrays["center"], arrays["scale"]
         units.columns = {
             name: (arrays[f"{name}.mean"], arrays[f"{name}.deviation"])

@@ -72,9 +72,11 @@ class Units:
 
     def apply(self, panel: Panel, stops: np.ndarray) -> Panel:
         """A panel in these units; what needs no change is not copied."""
-        center, scale = (np.repeat(v, panel.lengths) for v in self.of(panel, stops)[:2])
         blocks = {name: self.covariates(name, getattr(panel, name)) for name in self.columns}
-        return replace(panel, y=self.forward(panel.y, panel.mask, center, scale), **blocks)
+        if self.kind != "none":
+            center, scale = (np.repeat(v, panel.lengths) for v in self.of(panel, stops)[:2])
+            blocks["y"] = self.forward(panel.y, panel.mask, center, scale)
+        return replace(panel, **blocks)
 
     def covariates(self, name: str, values: np.ndarray) -> np.ndarray:
         """A block of covariates, the last axis running over its columns, in these units."""

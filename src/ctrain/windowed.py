@@ -62,8 +62,22 @@ class WindowNetwork(Network):
             cost = masked(tape, loss, raw, target, weight)
         else:
             cost = loss.record(tape, raw, target)
-        prediction = _unscaled(tape, loss.link(tape, raw), location, scale, affine)
-        return cost, {**outputs, "prediction": prediction}
+        outputs["prediction"] = _unscaled(tape, loss.link(tape, raw), location, scale, affine)
+        if not tape.training:
+            for k, name in enumerate(forecast_parts(outputs)):
+                outputs[name] = _unscaled(tape, outputs[name], location, scale, affine, k == 0)
+        return cost, outputs
+
+
+def forecast_parts(outputs: dict) -> list[str]:
+    """Names of the outputs that add up to the prediction: those of its shape.
+
+    The first one also holds what a scaler took off. A ``backcast`` is of the window, whatever its
+    shape.
+    """
+    shape = outputs["prediction"].shape
+    others = {name: x for name, x in outputs.items() if name not in ("prediction", "backcast")}
+    return [name for name, part in others.items() if part.shape == shape]
 
 
 def _scaled(tape: Tape, x, location, scale, affine):
@@ -77,12 +91,12 @@ def _scaled(tape: Tape, x, location, scale, affine):
     return x
 
 
-def _unscaled(tape: Tape, x, location, scale, affine):
-    """The inverse, also of several values for each step."""
+def _unscaled(tape: Tape, x, location, scale, affine, whole: bool = True):
+    """The inverse, also of several values for each step; of a part without what is added."""
     if affine is not None:
-        x = tape.div(tape.sub(x, affine[1]), affine[0])
+        x = tape.div(tape.sub(x, affine[1]) if whole else x, affine[0])
     if scale is not None:
         x = tape.mul(x, scale)
-    if location is not None:
+    if location is not None and whole:
         x = tape.add(x, location)
     return x

@@ -3,8 +3,15 @@
 Notebooks show the loss curves of a fitted estimator without it, see :mod:`ctrain.curves`.
 """
 
+from .decomposition import DecompositionDisplay
 from .forecast import BacktestDisplay, ForecastDisplay
 from .network import NetworkDisplay
 from .training import TrainingCurveDisplay
 
-__all__ = ["BacktestDisplay", "ForecastDisplay", "NetworkDisplay", "TrainingCurveDisplay"]
+__all__ = [
+    "BacktestDisplay",
+    "DecompositionDisplay",
+    "ForecastDisplay",
+    "NetworkDisplay",
+    "TrainingCurveDisplay",
+]

@@ -14,7 +14,7 @@ from .requires import check_fitted, pyplot
 
 #: opacity of the widest and of the narrowest band
 FAINT, DENSE = 0.15, 0.4
-#: seasons of the past that are shown before a forecast, in horizons
+#: rows of the past that are shown before a forecast, in horizons
 PAST = 4
 
 
@@ -173,7 +173,8 @@ class ForecastDisplay:
         color = (line_kw or {}).get("color", "C0")
         self.bands_ = []
         widest_first = sorted(self.bands, reverse=True)
-        shades = np.linspace(FAINT, DENSE, max(2, len(widest_first)))
+        n_bands = len(widest_first)
+        shades = np.linspace(FAINT, DENSE, n_bands) if n_bands > 1 else [(FAINT + DENSE) / 2]
         for percent, alpha in zip(widest_first, shades, strict=False):
             low, high = self.bands[percent]
             style = {"color": color, "alpha": alpha, "linewidth": 0, **(band_kw or {})}
@@ -188,12 +189,7 @@ class ForecastDisplay:
                 *self.came, color="0.1", linewidth=1.3, marker="o", markersize=3.5,
                 label="what came",
             )  # fmt: skip
-        if self.stamps.dtype.kind == "M":
-            from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-
-            locator = AutoDateLocator()
-            ax.xaxis.set_major_locator(locator)
-            ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+        date_axis(ax, self.stamps)
         if self.title:
             ax.set_title(printable(self.title), parse_math=False)
         ax.set_ylabel(printable(self.label), parse_math=False)
@@ -300,6 +296,19 @@ class BacktestDisplay:
                 text.set_parse_math(False)
         self.axes_[-1].set_xlabel("step of the horizon")
         return self
+
+
+def date_axis(ax, stamps: np.ndarray) -> None:
+    """Let the ticks below be short dates, or whole steps."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.ticker import MaxNLocator
+
+    if stamps.dtype.kind != "M":
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        return
+    locator = AutoDateLocator()
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
 
 
 def index_of(panel, series, caller: str) -> int:
