@@ -109,12 +109,14 @@ def noticed(status: int, output: str) -> str | None:
 
 
 def raced(status: int, output: str) -> str | None:
-    """What the thread sanitizer reports; None if nothing, whatever the test says."""
-    at = output.find(REPORT)
-    if at < 0:
-        return None
-    places = re.findall(r"#0 (?:__pyx_f\w+_core_\d[a-z]+_)?(\w+)", output[at : at + 4000])
-    return "data race: " + ", ".join(dict.fromkeys(places[:2]))
+    """Where the thread sanitizer sees a race in our code; None if nowhere, whatever tests say."""
+    for report in output.split(REPORT)[1:]:
+        lines = report.split("Thread T", 1)[0].splitlines()
+        frames = [line.split()[1] for line in lines if "#" in line and "_core" in line]
+        if frames:
+            names = (re.sub(r"__pyx_f_\w+_core_\d[a-z]+_", "", frame) for frame in frames)
+            return "data race: " + ", ".join(dict.fromkeys(names))
+    return None
 
 
 def under_the_sanitizer() -> dict[str, str]:

@@ -1,68 +1,29 @@
-"""The command: exit codes, what goes where, and the same answers as the Python interface."""
+"""The command: the same answers as the Python interface, and what goes where."""
 
 from __future__ import annotations
 
-import json
-import os
-import pty
-import signal
-import subprocess
-import sys
-import tomllib
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
+from commands import QUICK, SERIES, answer, make_files, make_models, run
 from numpy.testing import assert_array_equal
-from sklearn.datasets import load_diabetes, load_iris
 
 import ctrain
 from ctrain import Classifier, Forecaster, Regressor
-from ctrain.__main__ import main
 from ctrain.command_line import doctor, report, tables
 from ctrain.data import load_air_passengers
 from ctrain.models import MLP, NHITS, Standardized
 
-pl = pytest.importorskip("polars", reason="the extra data is not installed")
-
 ROOT = Path(__file__).parents[1]
-QUICK = ["--set", "max_iter=3", "--seed", "7"]
-SERIES = ["--horizon", "12", "--input-size", "24", "--model", "nlinear", *QUICK]
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """A folder with tables and series."""
-    folder = tmp_path_factory.mktemp("files")
-    data = load_diabetes(scaled=False)
-    columns = {name: data.data[:, k] for k, name in enumerate(data.feature_names)}
-    table = pl.DataFrame({**columns, "score": data.target})
-    table.write_csv(folder / "diabetes.csv")
-    table.write_parquet(folder / "diabetes.parquet")
-    table.with_columns(pl.lit("x").alias("who")).write_csv(folder / "text.csv")
-    table.with_columns(half=pl.col("score") / 2).write_csv(folder / "two.csv")
-    table.head(0).write_csv(folder / "empty.csv")
-    broken = pl.when(pl.int_range(pl.len()) == 7).then(None).otherwise(pl.col("bmi")).alias("bmi")
-    table.with_columns(broken).write_csv(folder / "gap.csv")
-    flowers = load_iris()
-    names = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
-    iris = pl.DataFrame({name: flowers.data[:, k] for k, name in enumerate(names)})
-    species = pl.Series("species", flowers.target_names[flowers.target])
-    iris.with_columns(species).write_parquet(folder / "iris.parquet")
-    iris.with_columns(pl.Series("code", flowers.target)).write_csv(folder / "codes.csv")
-    iris.with_columns((species == "setosa").alias("is_setosa")).write_parquet(folder / "bool.pq")
-    iris.with_columns(pl.lit("one").alias("species")).write_csv(folder / "single.csv")
-    air = pl.DataFrame(load_air_passengers())
-    air.write_csv(folder / "air.csv")
-    air.write_parquet(folder / "air.parquet")
-    air.drop("unique_id").write_csv(folder / "lone.csv")
-    air.head(40).vstack(air.head(30).with_columns(pl.lit("b").alias("unique_id"))).write_csv(
-        folder / "pair.csv"
-    )
-    air.head(20).vstack(air.tail(20)).write_csv(folder / "hole.csv")
-    (folder / "notes.txt").write_text("not a table")
-    (folder / "broken.npz").write_bytes(b"not a model")
-    return folder
+    return make_files(tmp_path_factory.mktemp("files"))
 
 
 @pytest.fixture(autouse=True)
@@ -73,33 +34,7 @@ def in_folder(files, monkeypatch, request):
 
 @pytest.fixture(scope="module")
 def models(files):
-    """One file of each kind."""
-    here = os.getcwd()
-    os.chdir(files)
-    try:
-        made = {
-            "reg.npz": ["diabetes.csv", "--target", "score", *QUICK],
-            "clf.npz": ["iris.parquet", "--target", "species", *QUICK],
-            "air.npz": ["air.csv", *SERIES, "--test-size", "24", "--quantiles", "0.1,0.5,0.9"],
-        }
-        for out, words in made.items():
-            assert main(["fit", *words, "--out", out, "--json"]) == 0
-    finally:
-        os.chdir(here)
-    return made
-
-
-def run(capsys, *words) -> tuple[int, str, str]:
-    code = main(list(map(str, words)))
-    return code, *capsys.readouterr()
-
-
-def answer(capsys, *words) -> dict:
-    """JSON of a command that must succeed, with nothing on stderr."""
-    code, out, err = run(capsys, *words, "--json")
-    assert (code, err) == (0, ""), err
-    assert out.count("\n") == 1
-    return json.loads(out)
+    return make_models(files)
 
 
 def forecast(frame, name):
@@ -364,111 +299,27 @@ def test_doctor_finds_bits_that_differ(monkeypatch):
         doctor.targets()
 
 
-def test_warnings_are_one_line_of_stderr(capsys, files, monkeypatch):
-    import warnings
-
-    monkeypatch.setattr(
-        tables, "read_table", lambda *_: warnings.warn("mind\nthe gap", stacklevel=1)
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        with pytest.raises(AttributeError):  # what is no error of the user's has its traceback
-            main(["fit", "x.csv", "--target", "y"])
-    assert capsys.readouterr().err == "ctrain warning: mind the gap\n"
-
-
-# ------------------------------------------------------------------------- errors
-
-REFUSED = [
-    (["fit", "absent.csv", "--target", "y"], "no file 'absent.csv'"),
-    (["fit", "notes.txt", "--target", "y"], "must end in .csv"),
-    (["fit", "empty.csv", "--target", "score"], "has no rows"),
-    (["fit", "diabetes.csv", "--target", "scor"], "has no column 'scor'; its columns are 'age'"),
-    (["fit", "diabetes.csv", "--target", "score", "--drop", "x"], "has no column 'x'"),
-    (["fit", "text.csv", "--target", "score"], "column 'who' holds String such as 'x'"),
-    (["fit", "text.csv", "--target", "score"], "--drop 'who'"),
-    (["fit", "gap.csv", "--target", "score"], "column 'bmi' is empty in row 7 (1 rows in all"),
-    (["fit", "gap.csv", "--target", "bmi"], "column 'bmi' is empty in row 7"),
-    (["fit", "iris.parquet", "--target", "species", "--task", "regression"], "'species' holds Str"),
-    (["fit", "single.csv", "--target", "species"], "at least 2 classes"),
-    (["fit", "diabetes.csv", "--target", "score", "--set", "max_itr=3"], "did you mean 'max_iter'"),
-    (["fit", "diabetes.csv", "--target", "score", "--set", "max_iter=none"], "Got 'none' instead"),
-    (["fit", "diabetes.csv", "--target", "score", "--set", "activation=rely"], "rely"),
-    (["fit", "diabetes.csv", "--target", "score", "--out", "no/m.npz"], "there is no folder 'no'"),
-    (["fit", "air.csv", *SERIES, "--id-col", "name"], "has no column 'name'"),
-    (["fit", "air.csv", *SERIES, "--test-size", "144"], "leaves no rows of air.csv"),
-    (["fit", "air.csv", *SERIES, "--test-size", "120"], "has 24 rows"),
-    (["fit", "hole.csv", *SERIES], "1950-09-01"),
-    (["fit", "air.csv", *SERIES, "--val-size", "3"], "val_size=3"),
-    (["predict", "absent.npz"], "absent.npz"),
-    (["predict", "broken.npz"], "not a checkpoint of ctrain"),
-    (["inspect", "broken.npz"], "not a checkpoint of ctrain"),
-    (["predict", "reg.npz", "iris.parquet"], "has no column 'age'"),
-    (["predict", "reg.npz", "gap.csv"], "column 'bmi' is empty in row 7"),
-    (["predict", "reg.npz", "diabetes.csv", "--out", "p.txt"], "must end in .csv or .parquet"),
-    (["predict", "air.npz", "--level", "50"], "level=50"),
-    (["backtest", "reg.npz", "diabetes.csv", "--test-size", "9"], "holds a Regressor"),
-    (["backtest", "air.npz", "air.csv", "--test-size", "5"], "12"),
-    (["backtest", "air.npz", "air.csv", "--test-size", "24", "--metrics", "mea"], "mea"),
-]
-
-
-@pytest.mark.parametrize(("words", "message"), REFUSED, ids=lambda v: str(v)[:60])
-def test_refused(capsys, models, words, message):
-    code, out, err = run(capsys, *words)
-    assert (code, out) == (1, "")
-    assert err.startswith(f"ctrain {words[0]}: ") and err.count("\n") == 1
-    assert message in err
-
-
-MISUSED = [
-    ([], "COMMAND"),
-    (["train"], "invalid choice"),
-    (["fit"], "DATA"),
-    (["fit", "diabetes.csv"], "a table needs --target"),
-    (["fit", "diabetes.csv", "--task", "forecasting"], "forecasting needs --horizon"),
-    (["fit", "air.csv", "--horizon", "12"], "forecasting needs --input-size"),
-    (["fit", "air.csv", "--horizon", "0"], "'0' is not an integer of at least 1"),
-    (["fit", "air.csv", "--model", "nhits"], "--model is for forecasting: give --horizon"),
-    (["fit", "air.csv", "--model", "nhit"], "invalid choice"),
-    (["fit", "air.csv", *SERIES, "--drop", "x"], "--drop is for tables"),
-    (["fit", "air.csv", *SERIES, "--target", "a,b"], "forecasting has one --target"),
-    (["fit", "a.csv", "--target", "a,b", "--task", "classification"], "has one --target"),
-    (["fit", "a.csv", "--target", "a", "--horizon", "3", "--task", "regression"], "--horizon is"),
-    (["fit", "a.csv", "--target", "a", "--set", "3"], "'3' is not NAME=VALUE"),
-    (["fit", "a.csv", "--target", "a", "--seed", "-1"], "not an integer of at least 0"),
-    (["fit", "a.csv", "--target", "a", "--seed", str(1 << 32)], "not below 2**32"),
-    (["fit", "a.csv", "--quantiles", "a"], "is not numbers with commas"),
-    (["predict", "reg.npz"], "DATA is missing"),
-    (["predict", "reg.npz", "diabetes.csv", "--proba"], "--proba is for classification"),
-    (["predict", "air.npz", "--proba"], "--proba is for classification"),
-    (["predict", "clf.npz", "iris.parquet", "--steps", "3"], "--steps is for forecasting"),
-    (["backtest", "air.npz", "air.csv"], "--test-size"),
-]
-
-
-@pytest.mark.parametrize(("words", "message"), MISUSED, ids=lambda v: str(v)[:60])
-def test_misused(capsys, models, words, message):
-    with pytest.raises(SystemExit) as stop:
-        main(words)
-    out, err = capsys.readouterr()
-    assert stop.value.code == 2 and out == ""
-    assert err.startswith("usage: ctrain") and message in err
-
-
-@pytest.mark.parametrize("command", ["", "fit", "predict", "backtest", "inspect", "doctor"])
-def test_help(capsys, command):
-    with pytest.raises(SystemExit) as stop:
-        main([*command.split(), "--help"])
-    assert stop.value.code == 0 and capsys.readouterr().out.startswith("usage: ctrain")
-
-
-def test_without_polars(capsys, models, monkeypatch):
-    monkeypatch.setitem(sys.modules, "polars", None)
-    for words in (["fit", "diabetes.csv", "--target", "score"], ["predict", "air.npz"]):
-        code, out, err = run(capsys, *words)
-        assert (code, out) == (1, "")
-        assert "pip install 'ctrain[data]'" in err and err.count("\n") == 1
+def test_page(capsys, tmp_path, monkeypatch):
+    """The commands of the documentation do what it says, in its order."""
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "command_line.md").read_text()
+    exec(re.search(r"^```python\n(.*?)^```$", text, re.M | re.S)[1], {})
+    lines = [line for block in re.findall(r"^```sh\n(.*?)^```$", text, re.M | re.S)
+             for line in block.splitlines()]  # fmt: skip
+    assert {line.split()[1] for line in lines} == {
+        "fit",
+        "predict",
+        "backtest",
+        "inspect",
+        "doctor",
+    }
+    lines.remove("ctrain doctor")  # has a test of its own
+    for line in lines:
+        code, out, err = run(capsys, *shlex.split(line)[1:])
+        assert (code, err) == (0, ""), f"{line}\n{err}"
+        assert out
+    assert pl.read_parquet("forecast.parquet").columns[-1] == "NHITS-hi-80"
+    assert pl.read_csv("predicted.csv").height == 442
 
 
 def test_quick_moments_of_constant_columns():
@@ -484,86 +335,3 @@ def test_json_says_what_json_can():
     assert report.plain(value) == {
         "a": 1.5, "b": None, "3": [2, [1.0, None]], "when": ["2024-01-01", None]
     }  # fmt: skip
-
-
-# ------------------------------------------------------------------------- processes
-
-
-def command(*words, **options):
-    words = [sys.executable, "-m", "ctrain", *map(str, words)]
-    return subprocess.Popen(words, text=True, **options)
-
-
-def test_entry_point():
-    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
-    assert scripts == {"ctrain": "ctrain.__main__:main"}
-
-
-def test_process(tmp_path, files):
-    pipe = subprocess.PIPE
-    words = ["fit", files / "air.csv", *SERIES, "--out", "m.npz", "--json"]
-    with command(*words, cwd=tmp_path, stdout=pipe, stderr=pipe) as process:
-        out, err = process.communicate()
-    assert (process.returncode, err) == (0, "")
-    assert json.loads(out)["saved"] == "m.npz"
-    with command("predict", "m.npz", "x.csv", cwd=tmp_path, stdout=pipe, stderr=pipe) as process:
-        out, err = process.communicate()
-    assert (process.returncode, out) == (1, "")
-    assert err == "ctrain predict: no file 'x.csv'\n"
-
-
-def on_terminal(words, cwd, everything: bool, stop_at: str = "") -> tuple[int, str, str]:
-    """Run with stderr, or stdout too, on a terminal: exit code, what it showed, stdout.
-
-    Ctrl-C once it has shown `stop_at`.
-    """
-    ours, theirs = pty.openpty()
-    out = theirs if everything else subprocess.PIPE
-    with command(*words, cwd=cwd, stdout=out, stderr=theirs) as process:
-        os.close(theirs)
-        shown = b""
-        try:
-            while part := os.read(ours, 4096):
-                shown += part
-                if stop_at and stop_at in shown.decode():
-                    stop_at = ""
-                    process.send_signal(signal.SIGINT)
-        except OSError:  # Linux says so when the other end is closed
-            pass
-        rest = "" if everything else process.stdout.read()
-    os.close(ours)
-    return process.returncode, shown.decode(), rest
-
-
-def test_progress_on_a_terminal(tmp_path, files):
-    words = ["fit", files / "diabetes.csv", "--target", "score", "--out", "m.npz", *QUICK]
-    code, shown, out = on_terminal([*words, "--json"], tmp_path, False)
-    assert code == 0 and json.loads(out)["epochs"] == 3
-    assert "epoch" in shown and "loss" in shown
-    assert ctrain.load(tmp_path / "m.npz").verbose == 0
-    pytest.importorskip("rich")
-    code, shown, _ = on_terminal(words, tmp_path, True)
-    assert code == 0 and "100%" in shown and "train_r2" in shown
-
-
-def test_interrupt_saves_the_weights_so_far(tmp_path, files):
-    words = ["fit", files / "diabetes.csv", "--target", "score", "--out", "m.npz",
-             "--set", "max_iter=1_000_000", "--seed", 0]  # fmt: skip
-    code, shown, out = on_terminal([*words, "--json"], tmp_path, False, stop_at="epoch ")
-    assert (code, out) == (130, "")
-    last = shown.rpartition("\x1b[K")[2]
-    assert last.startswith("ctrain fit: interrupted in epoch") and "are in m.npz" in last
-    assert 1_000_000 > ctrain.load(tmp_path / "m.npz").n_iter_ >= 1
-
-
-def test_reader_that_stops_reading(tmp_path, files):
-    rows = pl.concat([pl.read_csv(files / "diabetes.csv")] * 400)  # more than a pipe holds
-    rows.write_csv(tmp_path / "many.csv")
-    main(["fit", str(files / "diabetes.csv"), "--target", "score", "--json", "--out",
-          str(tmp_path / "m.npz"), *QUICK])  # fmt: skip
-    pipe = subprocess.PIPE
-    with command("predict", "m.npz", "many.csv", cwd=tmp_path, stdout=pipe, stderr=pipe) as process:
-        process.stdout.readline()
-        process.stdout.close()
-        err = process.stderr.read()
-    assert (process.returncode, err) == (141, "")

@@ -52,7 +52,8 @@ def test_threads_change_no_bit_of_a_large_step():
 
 
 def test_scores_do_not_depend_on_how_windows_are_cut_into_batches(monkeypatch):
-    fc, data = forecaster("mlp").fit(frame()), frame(seed=1)
+    fc, data = forecaster("mlp", series_scaler="standard").fit(frame()), frame(seed=1)
+    data["unique_id"][60:] = np.repeat(["s1", "new"], 60)  # whose units are those of all chunks
     found = set()
     for chunk in (1, 7, 50, 1 << 13):
         monkeypatch.setattr("ctrain.forecasting.CHUNK", chunk)
@@ -276,17 +277,13 @@ def test_a_partial_fit_takes_series_it_did_not_know():
 
 
 def test_a_partial_fit_with_gaps_after_one_without():
-    """Masked targets must not be learned as zeros."""
-    data, zeros = frame(), frame()
+    """Masked targets are not learned as zeros: the loss is that of a fit that knew of gaps."""
+    data = frame()
     data["y"][10:20] = np.nan
-    zeros["y"][10:20] = 0.0
-    fits = []
-    for other in (data, zeros):
-        fc = forecaster(missing="mask").fit(frame())
-        fits.append(weights(fc.partial_fit(other)))
-    assert fits[0] != fits[1]
-    masked = forecaster(missing="mask").fit(data)
-    assert fits[0] != weights(masked)
+    given = {"missing": "mask", "learning_rate_init": 1e-30}  # weights stay as they are
+    known = forecaster(**given).partial_fit(data).loss_curve_[-1]
+    later = forecaster(**given).fit(frame()).partial_fit(data).loss_curve_[-1]
+    assert later == pytest.approx(known, rel=1e-5)
 
 
 def test_partial_fit_with_a_loss_of_ones_own():
@@ -362,6 +359,21 @@ def test_windows_of_weight_0_are_left_out():
     assert weights(forecaster("mlp", window_weight=recent).fit(late)) == weights(fc)
 
 
+def test_window_weights_see_the_values_as_they_are():
+    data, shown = frame(n_series=1), []
+    data["y"][30] = np.nan
+
+    def weight(stamps, values):
+        shown.append((stamps, values))
+        return np.ones(len(values))
+
+    forecaster(series_scaler="standard", missing="mask", window_weight=weight).fit(data)
+    ((stamps, values),) = shown
+    first = slice(INPUT_SIZE, 60 - HORIZON + 1)  # the first step of each horizon
+    assert stamps.tolist() == data["ds"][first].tolist()
+    np.testing.assert_array_equal(values, data["y"][first])
+
+
 def test_window_weights_pull_towards_their_windows():
     """A series whose level jumps: what the recent half says, or the other."""
     y = np.where(np.arange(200) < 100, 1.0, 3.0)
@@ -397,6 +409,16 @@ def test_windows_without_any_value_do_not_count():
     want = [seen[t - INPUT_SIZE : t].any() and seen[t : t + HORIZON].any() for t in starts]
     assert fc.n_windows_ == sum(want) == fc.t_
     assert np.isfinite(fc.loss_curve_).all()
+
+
+def test_windows_whose_only_values_have_weight_0_do_not_count():
+    data = frame(n_series=1)
+    data["available_mask"] = (np.arange(60) % 5 == 0).astype(float)
+    fc = forecaster(horizon_weight=(1, 1, 0, 1), shuffle=False, batch_size=1, max_steps=None,
+                    max_iter=1)  # fmt: skip
+    starts = np.arange(INPUT_SIZE, 60 - HORIZON + 1)
+    want = [any((t + step) % 5 == 0 for step in (0, 1, 3)) for t in starts]
+    assert fc.fit(data).n_windows_ == sum(want) == fc.t_ < len(want)
 
 
 def test_what_a_hidden_value_is_does_not_matter():

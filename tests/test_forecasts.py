@@ -100,6 +100,24 @@ def test_beyond_the_horizon_forecasts_are_fed_back(given):
     assert fewer.tobytes() == answer[:, :2].tobytes()
 
 
+@pytest.mark.parametrize("given", [{}, {"series_scaler": "standard"}, {"scaler": None}], ids=str)
+def test_a_missing_value_is_0_for_the_network(given):
+    """After all scaling: a network that repeats its last steps answers their mean (or 0) there."""
+
+    def echo(tape, past_y):
+        last = tape.slice(past_y, 0, INPUT_SIZE - HORIZON, INPUT_SIZE)
+        return tape.add(last, tape.parameter((HORIZON,), name="b", init="zeros"))
+
+    data = frame(n_series=1)
+    data["y"][-2] = np.nan
+    fc = forecaster(echo, missing="mask", learning_rate_init=1e-30, dtype="float64", **given)
+    answer = fc.fit(data).predict()["echo"]
+    y = data["y"][-INPUT_SIZE:]
+    want = y[-HORIZON:].copy()
+    want[-2] = 0.0 if "scaler" in given else np.nanmean(y)
+    np.testing.assert_allclose(answer, want, rtol=1e-12, atol=1e-25)
+
+
 # ------------------------------------------------------------------- cross-validation
 
 
@@ -164,6 +182,18 @@ def test_a_backtest_leaves_gaps_out():
     error = np.abs(windows["y"] - windows["NLinear"])[last]
     assert np.isnan(error).any()
     assert scores["mae"] == pytest.approx(np.nanmean(error), rel=1e-12)
+
+
+def test_losses_are_those_of_the_windows():
+    """With weights that stay: the mean over all training, and all validation windows."""
+    data, size = frame(), 10
+    fc = forecaster("mlp", scaler=None, learning_rate_init=1e-30, max_steps=1, batch_size=500)
+    fc.fit(data, val_size=size)
+    assert fc.validation_loss_curve_[-1] == pytest.approx(fc.backtest(data, size)["mae"], rel=1e-6)
+    windows = fc.predict_insample(part(data, 0, N_ROWS - size), step_size=1)
+    error = np.abs(windows["y"] - windows["MLP"])
+    assert fc.n_windows_ == len(error) / HORIZON
+    assert fc.loss_curve_[-1] == pytest.approx(error.mean(), rel=1e-6)
 
 
 # ------------------------------------------------------------------- intervals

@@ -13,7 +13,7 @@ from resumption import OPTIMIZERS, SCHEDULES, STOPPING, Cautious, Saves, differe
 
 import ctrain
 from ctrain import checkpoint, training
-from ctrain.callbacks import Callback
+from ctrain.callbacks import Callback, OnEpochEnd
 from ctrain.schedules import ReduceOnPlateau
 
 X, Y = small.problem()
@@ -206,3 +206,21 @@ def test_resumed_after_each_step_again(tmp_path):
             break
     assert interruptions == reg.t_
     assert differences(whole, fingerprint(reg, X)) == []
+
+
+def test_the_best_weights_of_an_interrupted_fit_are_no_place_to_resume_from(tmp_path):
+    def stop(reg):
+        if len(reg.history_["loss"]) == 3:
+            raise RuntimeError("enough")
+
+    settings = {"early_stopping": True, "max_iter": 9}
+    fitted = small.small(**settings).set_callbacks(OnEpochEnd(stop))
+    with pytest.raises(RuntimeError, match="enough"):
+        fitted.fit(X, Y)
+    fitted.save(tmp_path / "interrupted.npz")
+    with pytest.raises(ctrain.CheckpointError, match=r"holds its best weights.*Checkpoint wrote"):
+        small.small(**settings).fit(X, Y, resume=tmp_path / "interrupted.npz")
+    whole = small.small(**settings).fit(X, Y)
+    whole.save(tmp_path / "whole.npz")
+    again = small.small(**settings).fit(X, Y, resume=tmp_path / "whole.npz")  # nothing is left to do
+    assert small.same_bits(again.predict(X), whole.predict(X)) and again.t_ == whole.t_

@@ -9,7 +9,6 @@ import json
 import os
 import random
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,6 @@ import pytest
 import small
 
 import ctrain
-from ctrain import archive
 from ctrain.callbacks import Callback
 
 HERE = Path(__file__).parent
@@ -342,34 +340,3 @@ def test_eight_threads_predict_with_an_estimator_that_is_being_fitted():
     fresh = small.small(hidden_layer_sizes=(32,), max_iter=5, early_stopping=False)
     reg.set_params(early_stopping=False).fit(x, y)
     assert small.same_bits(reg.predict(x), fresh.fit(x, y).predict(x))
-
-
-# ------------------------------------------------------------------------------ the price
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("size", [1 << 20, 1 << 24, 1 << 27])
-def test_a_safe_save_costs_less_than_twice_a_plain_write(tmp_path, size):
-    """Against the same bytes written and synced without any care, medians of many turns."""
-    weights = np.random.default_rng(0).normal(size=size // 8)
-    archive.write(tmp_path / "a", {}, {"weights": weights})
-    data = (tmp_path / "a").read_bytes()
-
-    def plain():
-        with open(tmp_path / "plain", "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-
-    times = {"plain": [], "safe": []}
-    for _ in range(60 if size < 1 << 26 else 12):
-        for name, call in (
-            ("plain", plain),
-            ("safe", lambda: archive.write(tmp_path / "a", {}, {"weights": weights})),
-        ):
-            started = time.perf_counter()
-            call()
-            times[name].append(time.perf_counter() - started)
-    plain_median, safe_median = map(statistics.median, times.values())
-    print(f"{size} bytes: plain {plain_median:.4f} s, safe {safe_median:.4f} s")
-    assert safe_median < 2 * plain_median

@@ -33,7 +33,7 @@ __all__ = ["CheckpointError", "Missing", "load", "read", "save"]
 
 #: numbers of a `State` that are neither arrays nor objects
 COUNTS = ("seed", "step", "epoch", "epoch_step", "first_step", "first_epoch", "partial", "data",
-          "stopped_by")  # fmt: skip
+          "restored", "stopped_by")  # fmt: skip
 #: bytes of labels, values of one row, bytes of a workspace, threads and steps beyond which a file
 #: is refused
 LARGEST_TEXT = 1 << 24
@@ -285,6 +285,11 @@ def _restore(network: Network, state: State, header: dict, arrays: dict) -> None
         raise CheckpointError(
             f"resume: the checkpoint's network has the parameters {dict(theirs)} in "
             f"{header['network']['dtype']}, this model {dict(mine)} in {network.dtype.name}"
+        )
+    if header["state"]["restored"] and header["state"]["stopped_by"] is None:
+        raise CheckpointError(
+            "resume: this file was saved after an interrupted fit and holds its best weights, not "
+            "those of its last step; resume from what a Checkpoint wrote"
         )
     network.parameters.pack()[:] = arrays["weights"]
     network.parameters.version += 1

@@ -274,8 +274,8 @@ class Forecaster(Forecasting):
         train_stop = panel.offsets[1:] - val_size
         self._check_values(panel, train_stop)
         draft._units = Units(self.series_scaler).fit(panel, train_stop)
-        source, rows = draft._training_windows(panel, train_stop)
         scaled = draft._units.apply(panel, train_stop)
+        source, rows = draft._training_windows(panel, scaled, train_stop)
         validation = None
         if val_size:
             count = np.full(panel.n_series, val_size - n_out + 1)
@@ -344,7 +344,8 @@ class Forecaster(Forecasting):
             draft._units, draft._conformal = Units(self.series_scaler).fit(panel, ends), None
         else:
             draft._units = self._units.extended(panel)
-        source, rows = draft._training_windows(panel, ends)
+        scaled = draft._units.apply(panel, ends)
+        source, rows = draft._training_windows(panel, scaled, ends)
         state = State(seed=draft._seed_of_fit()) if first else self._state
         network, gaps = None if first else self._network, not panel.mask.all()
         if first or network.training is None or (gaps and not network.gaps):
@@ -359,15 +360,14 @@ class Forecaster(Forecasting):
         self._train(draft, network, state, source, rows, settings, None, None, (None, None))
         return self
 
-    def _training_windows(self, panel: Panel, stops: np.ndarray):
+    def _training_windows(self, panel: Panel, scaled: Panel, stops: np.ndarray):
         """Windows whose horizon ends before ``stops[i]``, and which of them count: None for all."""
         begins, n_in, n_out = panel.offsets[:-1], self.input_size, self.horizon
         first = begins + (1 if self.start_padding else n_in)
         count = np.maximum(0, (stops - first - n_out) // self.step_size + 1)
-        scaled, weight, rows = self._units.apply(panel, stops), None, None
         if self.window_weight is None and panel.mask.all():
             return self._windows(scaled, first, count, self.step_size), None
-        at = window_rows(first, count, self.step_size)
+        at, weight, rows = window_rows(first, count, self.step_size), None, None
         if self.window_weight is not None:
             values = np.where(panel.mask[at], panel.y[at], np.nan)
             weight = np.asarray(self.window_weight(panel.stamps(at), values), self.dtype)
@@ -382,7 +382,11 @@ class Forecaster(Forecasting):
             # windows without any value to forecast, or to forecast from, teach nothing
             n_before = np.concatenate([[0], np.cumsum(panel.mask)])
             begin = np.maximum(at - n_in, np.repeat(begins, count))
-            some = (n_before[at + n_out] > n_before[at]) & (n_before[at] > n_before[begin])
+            some = np.zeros(len(at), bool)
+            for step in range(n_out):
+                if self.horizon_weight is None or self.horizon_weight[step]:
+                    some |= panel.mask[at + step]
+            some &= n_before[at] > n_before[begin]
             if weight is not None:
                 some &= weight > 0
             rows = np.flatnonzero(some)

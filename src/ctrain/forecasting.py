@@ -315,7 +315,7 @@ class Forecasting(Estimator):
             rows = slice(begin + n_in, begin + n_in + n_out)
             seen[:, rows] = True
             fed = self._point(answers[-1])
-            y[:, rows] = self._units.forward(fed, True, center[:, None], scale[:, None])
+            y[:, rows] = self._units.forward(fed, center[:, None], scale[:, None])
         return np.concatenate(answers, axis=1)[:, :steps], spread
 
     def _check_future(self, panel: Panel, future, steps: int) -> None:
@@ -344,9 +344,7 @@ class Forecasting(Estimator):
         room = np.zeros((n, blocks * n_out), bool)
         seen = np.concatenate([inside & panel.mask[index], room], axis=1)
         y = np.zeros(seen.shape, panel.y.dtype)
-        past = seen[:, :n_in]
-        scaled = self._units.forward(panel.y[index], past, center[:, None], scale[:, None])
-        y[:, :n_in] = np.where(past, scaled, 0.0)
+        y[:, :n_in] = self._units.forward(panel.y[index], center[:, None], scale[:, None])
         fields = {"static": self._units.covariates("static", panel.static)}
         for name, width in (("past", panel.past.shape[1]), ("future", panel.future.shape[1])):
             block = np.zeros((*seen.shape, width), panel.y.dtype)

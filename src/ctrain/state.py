@@ -74,6 +74,8 @@ class State:
     stopping : Stopping or None
     best_weights : ndarray or None
         Those of the best epoch.
+    restored : bool
+        Whether the network has the best weights rather than those of the last step.
     data : dict of str to int
         Sizes of what this fit is trained on, which a resumed one must find again.
     stepping : bool
@@ -95,6 +97,7 @@ class State:
     schedule: object = None
     stopping: Stopping | None = None
     best_weights: np.ndarray | None = None
+    restored: bool = False
     data: dict[str, int] = field(default_factory=dict)
     stepping: bool = False
     stopped_by: str | None = None
@@ -115,3 +118,4 @@ class State:
         self.epoch_step = 0
         self.stopping = settings.stopping
         self.best_weights = None
+        self.restored = False

@@ -99,6 +99,7 @@ def fit(
             if state.best_weights is not None:
                 network.parameters.arena[:] = state.best_weights
                 network.parameters.version += 1
+                state.restored = True
 
 
 class _Fit:

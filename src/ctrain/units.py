@@ -71,11 +71,14 @@ class Units:
         return tuple(np.where(at >= 0, m, o) for m, o in zip(mine, own, strict=True))
 
     def apply(self, panel: Panel, stops: np.ndarray) -> Panel:
-        """A panel in these units; what needs no change is not copied."""
+        """A panel in these units, for `Windows`, which hides what is not available.
+
+        What needs no change is not copied.
+        """
         blocks = {name: self.covariates(name, getattr(panel, name)) for name in self.columns}
         if self.kind != "none":
             center, scale = (np.repeat(v, panel.lengths) for v in self.of(panel, stops)[:2])
-            blocks["y"] = self.forward(panel.y, panel.mask, center, scale)
+            blocks["y"] = self.forward(panel.y, center, scale)
         return replace(panel, **blocks)
 
     def covariates(self, name: str, values: np.ndarray) -> np.ndarray:
@@ -85,11 +88,11 @@ class Units:
         center, scale = self.columns[name]
         return ((values - center) / scale).astype(values.dtype)
 
-    def forward(self, values, mask, center, scale) -> np.ndarray:
-        """Values of series in these units, 0 where the mask is false; all arrays broadcast."""
+    def forward(self, values: np.ndarray, center: np.ndarray, scale: np.ndarray) -> np.ndarray:
+        """Values of series in these units, also those that are not available; arrays broadcast."""
         if self.kind == "none":
             return values
-        return np.where(mask, (values - center) / scale, 0.0).astype(values.dtype)
+        return ((values - center) / scale).astype(values.dtype)
 
     def inverse(self, values: np.ndarray, center: np.ndarray, scale: np.ndarray) -> np.ndarray:
         """Forecasts of shape (n, ...) in the units of their series, given for each of the n."""

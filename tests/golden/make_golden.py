@@ -15,7 +15,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import ctrain
-from ctrain import Classifier, Regressor, checkpoint
+from ctrain import Classifier, Forecaster, Regressor, checkpoint
 from ctrain.callbacks import Callback
 from ctrain.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
 from ctrain.schedules import ReduceOnPlateau
@@ -54,6 +54,17 @@ FITS = {
 }
 
 
+def forecaster():
+    """Two series named by text, with a covariate that is not known in advance."""
+    frame = {"unique_id": np.repeat(["a", "b"], 30), "ds": np.tile(np.arange(30), 2),
+             "y": Y, "x": X[:, 0]}  # fmt: skip
+    model = Forecaster(
+        "mlp", horizon=3, input_size=6, hist_exog=("x",), conformal=5, max_steps=6, batch_size=8,
+        series_scaler="standard", random_state=0,
+    )  # fmt: skip
+    return model.set_params(model=ctrain.models.MLP((5,))).fit(frame)
+
+
 def unfinished():
     """A fit whose file is written in the middle of its third epoch."""
     return regressor(
@@ -88,6 +99,10 @@ def make(folder: Path) -> None:
         expected[name] = fitted.predict(X)
         if isinstance(fitted, Classifier):
             expected[f"{name}-probabilities"] = fitted.predict_proba(X)
+    fitted = forecaster()
+    fitted.save(folder / "forecaster.npz")
+    for name, values in fitted.predict(level=50).items():
+        expected[f"forecaster-{name}"] = values
     ctrain.training.GLANCE = 0.0  # callbacks are asked after each step
     whole = unfinished().set_callbacks(SaveAt(folder / "unfinished.npz", 8)).fit(X, Y)
     expected["unfinished"] = ctrain.load(folder / "unfinished.npz").predict(X)

@@ -15,7 +15,8 @@ typedef struct {
     int number;
 } member;
 
-static __thread int number;
+/* in static memory: the loader frees what it would allocate later by locks of its own */
+static __thread int number __attribute__((tls_model("initial-exec")));
 
 static void *start(void *given)
 {

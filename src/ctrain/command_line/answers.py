@@ -116,10 +116,6 @@ def _seen(estimator: Forecaster, options) -> int:
     """Most rows of the test part of a series that lie before the end of what was fitted."""
     panel, known = read_like(options.data, estimator._tail, static=options.static), estimator._tail
     at = known.find(panel.ids)
-    first = panel.stamps(panel.offsets[1:] - options.test_size)
-    most = 0
-    for i in np.flatnonzero(at >= 0):
-        ahead = np.array([first[i]]).repeat(options.test_size)
-        stamps = panel.calendar.shift(ahead, np.arange(options.test_size))
-        most = max(most, int((stamps <= known.end[at[i]]).sum()))
-    return most
+    rows = panel.offsets[1:, None] - np.arange(options.test_size, 0, -1)
+    stamps = panel.stamps(rows[at >= 0].reshape(-1)).reshape(-1, options.test_size)
+    return int((stamps <= known.end[at[at >= 0], None]).sum(axis=1).max(initial=0))

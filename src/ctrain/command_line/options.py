@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
-
-import ctrain
+from importlib.metadata import version
 
 from .. import metrics
 from ..forecaster import MODELS
@@ -22,8 +21,7 @@ def parser() -> argparse.ArgumentParser:
         description="Neural networks for tables and time series, trained on this machine's CPU.",
         epilog="Exit codes: 0 done, 1 data or model refused, 2 wrong usage, 130 after Ctrl-C.",
     )
-    version = f"ctrain {ctrain.__version__}"
-    whole.add_argument("--version", action="version", version=version)
+    whole.add_argument("--version", action="version", version=f"ctrain {version('ctrain')}")
     commands = whole.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     fit = _command(commands, "fit", fitting.fit, "train on a CSV or Parquet file")
