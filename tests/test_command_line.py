@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -151,6 +152,8 @@ def test_held_out_rows_do_not_reach_the_fit(capsys, models):
     assert told["metrics"] == dict(scores) and told["windows"] == scores.n_windows == 13
     assert told["by_step"]["mae"] == scores.by_step("mae").tolist()
     assert told["seen"] == 0
+    code, out, err = run(capsys, "backtest", "air.npz", "air.csv", "--test-size", 30, "--json")
+    assert code == 0 and json.loads(out)["seen"] == 6 and "up to 6 of the last 30 rows" in err
 
 
 def test_held_out_rows_of_each_series(capsys, files):

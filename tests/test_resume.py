@@ -222,5 +222,6 @@ def test_the_best_weights_of_an_interrupted_fit_are_no_place_to_resume_from(tmp_
         small.small(**settings).fit(X, Y, resume=tmp_path / "interrupted.npz")
     whole = small.small(**settings).fit(X, Y)
     whole.save(tmp_path / "whole.npz")
-    again = small.small(**settings).fit(X, Y, resume=tmp_path / "whole.npz")  # nothing is left to do
+    # nothing is left to do
+    again = small.small(**settings).fit(X, Y, resume=tmp_path / "whole.npz")
     assert small.same_bits(again.predict(X), whole.predict(X)) and again.t_ == whole.t_
