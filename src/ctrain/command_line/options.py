@@ -31,7 +31,8 @@ def parser() -> argparse.ArgumentParser:
         "column to predict, several with commas; for series the default is y"))  # fmt: skip
     fit.add_argument("--task", choices=TASKS, help=(
         "default: forecasting with --horizon; else classification if the target is text, true and "
-        f"false, or whole numbers with at most {tables.FEW} different values; else regression"))  # fmt: skip
+        f"false, or whole numbers with at most {tables.FEW} different values; else "
+        "regression"))  # fmt: skip
     fit.add_argument("--set", metavar="NAME=VALUE", action="append", type=_setting, default=[],
                      dest="settings", help=(
         "parameter of the estimator, such as --set max_iter=200 --set 'hidden_layer_sizes=(64, "
