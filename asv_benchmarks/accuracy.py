@@ -1,7 +1,8 @@
 """How accurate ctrain is beside its peers and beside published figures, field by field.
 
-A whole run writes ``docs/accuracy.md``; ``--only``, ``--sets`` and ``--splits`` print alone. The
-data are not part of the project: ``--data`` names their folder.
+It writes ``docs/accuracy.md``, with ``--only`` the sections of those fields in it; with ``--sets``
+or ``--splits`` it prints alone. The data are not part of the project: ``--data`` or the variable
+``CTRAIN_DATA`` names their folder.
 """
 
 from __future__ import annotations
@@ -12,16 +13,19 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from field import uci
+from field import forecasting, uci
 from field.finished import Finished
 from peers import processor
 from threadpoolctl import threadpool_limits
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "accuracy.md"
-DATA = HERE.parents[1] / "shared" / "data"
+DATA = Path(os.environ.get("CTRAIN_DATA", HERE.parents[1] / "shared" / "data"))
 
-FIELDS = {"uci": ("Regression: five UCI sets", uci)}
+FIELDS = {
+    "uci": ("Regression: five UCI sets", uci),
+    "forecasting": ("Forecasting: ETTh1, ETTm2, M4 Hourly", forecasting),
+}
 
 INTRODUCTION = """\
 # Accuracy
@@ -32,12 +36,20 @@ from the data and the seeds that the protocol states.
 """
 
 
+def earlier() -> dict[str, str]:
+    """Sections of the page that is there, by title."""
+    parts = PAGE.read_text().split("\n## ")[1:] if PAGE.exists() else []
+    return {part.partition("\n")[0]: f"## {part}" for part in parts}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=DATA, help="folder with uci/")
-    parser.add_argument("--only", nargs="+", choices=FIELDS, help="fields; writes nothing")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder with uci/, ett/, m4/")
+    parser.add_argument("--only", nargs="+", choices=FIELDS, help="fields; others stay as they are")
     parser.add_argument("--sets", nargs="+", help="sets of a field; writes nothing")
-    parser.add_argument("--splits", type=int, help="the first ones of each set; writes nothing")
+    parser.add_argument(
+        "--splits", type=int, help="the first ones of each set, or seeds; writes nothing"
+    )
     parser.add_argument(
         "--cache", type=Path, help="file that keeps finished results for the next run"
     )
@@ -46,13 +58,12 @@ def main() -> None:
     if len(chosen) < len(os.environ):  # the rivals' BLAS chooses its own kernels
         os.execve(sys.executable, sys.orig_argv, chosen)
     done = Finished(options.cache)
-    sections = [
-        INTRODUCTION.format(
-            ctrain=version("ctrain"), sklearn=version("scikit-learn"),
-            lightgbm=version("lightgbm"), numpy=version("numpy"), cpu=processor(),
-            python=".".join(map(str, sys.version_info[:3])),
-        )
-    ]  # fmt: skip
+    written = options.sets is options.splits is None
+    sections = earlier() if written and options.only else {}
+    sections[""] = INTRODUCTION.format(
+        ctrain=version("ctrain"), sklearn=version("scikit-learn"), lightgbm=version("lightgbm"),
+        numpy=version("numpy"), cpu=processor(), python=".".join(map(str, sys.version_info[:3])),
+    )  # fmt: skip
     with threadpool_limits(1):
         for name in options.only or FIELDS:
             title, field = FIELDS[name]
@@ -63,10 +74,11 @@ def main() -> None:
                     f"{name}: not found: {error}. The data are not part of the project; name the "
                     "folder that holds them: make bench-accuracy DATA=/path/to/data"
                 )
-            sections.append(f"## {title}\n\n{body}")
-            print(sections[-1], flush=True)
-    if options.only is options.sets is options.splits is None:
-        PAGE.write_text("\n".join(sections))
+            sections[title] = f"## {title}\n\n{body}"
+            print(sections[title], flush=True)
+    if written:
+        titles = ["", *(title for title, _ in FIELDS.values())]
+        PAGE.write_text("\n".join(sections[title] for title in titles if title in sections))
         print(f"written to {PAGE.relative_to(HERE.parent)}")
 
 

@@ -115,7 +115,7 @@ def raced(status: int, output: str) -> str | None:
         frames = [line.split()[1] for line in lines if "#" in line and "_core" in line]
         if frames:
             names = (re.sub(r"__pyx_f_\w+_core_\d[a-z]+_", "", frame) for frame in frames)
-            return "data race: " + ", ".join(dict.fromkeys(names))
+            return "data race below " + ", ".join(list(dict.fromkeys(names))[:3])
     return None
 
 

@@ -56,6 +56,6 @@ def test_only_a_report_is_a_race():
     report = f"{defects.REPORT} (pid=1)\n  Write of size 4\n    #0 {{}}\n\n  Thread T1 created\n"
     ours = "__pyx_f_6ctrain_5_core_6phases_run_tile build/4b/src/ctrain/_core/phases.c:7 (p.so)"
     other = report.format("free ../elf/dl-tls.c:682 (ld.so)")
-    assert defects.raced(66, other + report.format(ours)) == "data race: run_tile"
+    assert defects.raced(66, other + report.format(ours)) == "data race below run_tile"
     assert defects.raced(66, other) is None
     assert defects.raced(1, "FAILED tests/test_bits.py::test_a - assert 0") is None

@@ -232,7 +232,7 @@ def test_shuffle_changes_single_steps_and_no_full_batch():
 def test_precision_follows_the_data():
     X, y = problem()
     for dtype in (np.float32, np.float64):
-        assert small().fit(X.astype(dtype), y).predict(X[:3]).dtype == dtype
+        assert small().fit(X.astype(dtype), y).predict(X[:3].astype(dtype)).dtype == dtype
         fitted = small(dtype=np.dtype(dtype).name).fit(X, y)
         assert fitted.predict(X.astype(np.float32)).dtype == dtype
     assert small().fit(X.astype(np.int64), y).predict(X[:3].astype(int)).dtype == np.float64

@@ -88,7 +88,39 @@ class Stop(Exception):
     pass
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the system has no interval timer")
+timer = pytest.mark.skipif(
+    not hasattr(signal, "setitimer"), reason="the system has no interval timer"
+)
+
+
+@timer
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_signal_handler_may_predict_in_the_middle_of_a_prediction(n_jobs):
+    """Two calls at a time share nothing but the weights, and here it is certain that they meet."""
+    X, y = problem(200, dtype=np.float32)
+    fitted = small(hidden_layer_sizes=(64, 64), n_jobs=n_jobs).fit(X, y)
+    many = np.tile(X, (2000, 1))
+    expected, answers = fitted.predict(X), []
+
+    def handler(signum, frame):
+        answers.append(fitted.predict(X[:77]))
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+        for _ in range(100):
+            found = fitted.predict(many)
+            assert same_bits(found, np.tile(expected, 2000))
+            if len(answers) > 10:
+                break
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+    assert len(answers) > 10
+    assert all(same_bits(answer, expected[:77]) for answer in answers)
+
+
+@timer
 def test_a_signal_stops_a_team():
     """The calling thread raises the flag that the others read."""
 
