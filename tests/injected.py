@@ -296,7 +296,7 @@ RACES = (
         "two pieces update one chunk of the arena", "race", "_core/phases.pyx",
         "run_chunk(p, ws.optimizer, job.decayed, job.plain, i)",
         "run_chunk(p, ws.optimizer, job.decayed, job.plain, i % 2)",
-        THREADS,
+        "test_races.py::test_updates_by_a_team",
     ),
     Defect(
         "all threads share one frame in the weights phase", "race", "_core/phases.pyx",

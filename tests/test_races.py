@@ -34,6 +34,20 @@ def test_slabs_and_small_tiles_by_a_team(network):
     assert all(one[key].tobytes() == team[key].tobytes() for key in one)
 
 
+def layers(tape):
+    """98,000 weights: enough for the update to be shared out."""
+    x, y = tape.input((24,), name="x"), tape.input((3,), name="y")
+    h = tape.tanh(tape.matmul(x, tape.parameter((24, 300), name="w0")))
+    h = tape.tanh(tape.matmul(h, tape.parameter((300, 300), name="w1")))
+    return tape.squared_error(tape.matmul(h, tape.parameter((300, 3), name="w2")), y)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_updates_by_a_team(dtype):
+    one, team = (train(layers, dtype=dtype, n_threads=n, epochs=1) for n in (1, TEAM))
+    assert all(one[key].tobytes() == team[key].tobytes() for key in one)
+
+
 def test_predictions_beside_a_fit():
     X, y = problem(2000, features=32, dtype=np.float32)
     settings = {"hidden_layer_sizes": (96, 48), "batch_size": 500, "n_jobs": TEAM}
@@ -126,12 +140,6 @@ def test_a_signal_stops_a_team():
 
     def stop(signum, frame):
         raise Stop
-
-    def layers(tape):
-        x, y = tape.input((24,), name="x"), tape.input((3,), name="y")
-        h = tape.tanh(tape.matmul(x, tape.parameter((24, 300), name="w0")))
-        h = tape.tanh(tape.matmul(h, tape.parameter((300, 300), name="w1")))
-        return tape.squared_error(tape.matmul(h, tape.parameter((300, 3), name="w2")), y)
 
     def steps(n, progress):
         tape = ctrain.Tape("float32")

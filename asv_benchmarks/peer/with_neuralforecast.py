@@ -1,0 +1,89 @@
+"""neuralforecast's side: its models of default size, Adam, and nothing shown, logged or saved."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import warnings
+
+import torch
+from neuralforecast import NeuralForecast, models
+
+from . import series
+
+
+def forecast_fit(
+    threads: int, model: str, n_series: int, rows: int, horizon: int, input_size: int, batch: int,
+    steps: int,
+):  # fmt: skip
+    """``fit`` of so many steps, from a frame."""
+    torch.set_num_threads(threads)
+    data, fitted = series.frame(n_series, rows), None
+
+    def call():
+        nonlocal fitted
+        fitted = _forecaster(model, horizon, input_size, batch, steps)
+        fitted.fit(data)
+
+    call()
+    trained = (p for p in fitted.models[0].parameters() if p.requires_grad)
+    return call, 1, {"weights": sum(p.numel() for p in trained)}
+
+
+def forecast_memory(threads: int, **work):
+    """Peak of the resident set of a process that imports, makes the frame and fits."""
+    forecast_fit(threads, **work)
+    return lambda: None, 1, {"peak": series.memory("VmHWM")}
+
+
+def forecast_predict(threads: int, horizon: int, input_size: int, calls: int):
+    """``predict`` of one series from a frame of its last rows, N-HiTS."""
+    torch.set_num_threads(threads)
+    data = series.frame(1, 2000)
+    fitted = _forecaster("NHITS", horizon, input_size, 256, 5)
+    fitted.fit(data)
+    last = data.iloc[-input_size:]
+
+    def call():
+        for _ in range(calls):
+            fitted.predict(last)
+
+    return call, calls, {}
+
+
+AIR_PASSENGERS = """\
+import logging, warnings
+logging.disable(logging.WARNING)
+warnings.simplefilter("ignore")
+import torch
+torch.set_num_threads({threads})
+from neuralforecast import NeuralForecast
+from neuralforecast.models import NHITS
+from neuralforecast.utils import AirPassengersDF
+model = NHITS(
+    h=12, input_size=24, max_steps=500, windows_batch_size=109, scaler_type="standard",
+    accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False,
+    enable_model_summary=False,
+)
+forecaster = NeuralForecast(models=[model], freq="ME")
+forecaster.fit(AirPassengersDF)
+assert len(forecaster.predict()) == 12
+"""
+
+
+def air_passengers(threads: int):
+    """A process that imports, fits N-HiTS for 500 steps of 109 windows and predicts."""
+    command = [sys.executable, "-c", AIR_PASSENGERS.format(threads=threads)]
+    return lambda: subprocess.run(command, check=True), 1, {}
+
+
+def _forecaster(model: str, horizon: int, input_size: int, batch: int, steps: int):
+    logging.disable(logging.WARNING)
+    warnings.simplefilter("ignore")
+    network = getattr(models, model)(
+        h=horizon, input_size=input_size, max_steps=steps, windows_batch_size=batch,
+        learning_rate=1e-3, num_lr_decays=-1, random_seed=1, accelerator="cpu", logger=False,
+        enable_progress_bar=False, enable_checkpointing=False, enable_model_summary=False,
+    )  # fmt: skip
+    return NeuralForecast(models=[network], freq="h")
