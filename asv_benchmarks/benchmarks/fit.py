@@ -30,7 +30,12 @@ class Fit:
         hidden, n_features, batch, rows = NETWORKS[network]
         self.X, self.y = data(n_features, rows)
         self.model = Regressor(
-            hidden, batch_size=batch, max_iter=EPOCHS, n_jobs=threads, random_state=0
+            hidden,
+            batch_size=batch,
+            max_iter=EPOCHS,
+            n_jobs=threads,
+            random_state=0,
+            early_stopping=False,
         )
 
     def time_fit(self, network, threads):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy.special import ndtr
 
-from ctrain import Regressor, Tape, losses, optimizers, training
+from ctrain import Regressor, Tape, losses, optimizers
 from ctrain._core import dispatch
 from ctrain._core.optim import Optimizer
 from ctrain._core.plan import compile_plan
@@ -17,6 +17,7 @@ from ctrain._core.source import Arrays
 from ctrain._core.step import accumulate, read, run_steps, update
 from ctrain.models import MLP
 from ctrain.network import Network
+from ctrain.state import State
 
 from . import problem
 
@@ -36,7 +37,7 @@ def step(threads: int, layers: list[int], batch: int, rows: int, dtype: str = "f
     steps = len(index)
     rates = np.full(steps, problem.LEARNING_RATE)
     loss_sums, weight_sums, norms = np.zeros((3, steps))
-    source, progress, bounds = Arrays(x=X, y=y), training.Progress(), np.arange(steps + 1) * batch
+    source, progress, bounds = Arrays(x=X, y=y), State(seed=0), np.arange(steps + 1) * batch
 
     def call():
         run_steps(
@@ -63,7 +64,8 @@ def fit(threads: int, layers: list[int], batch: int, rows: int, epochs: int):
     X, y = problem.data(layers[0], rows)
     model = Regressor(
         layers[1:-1], optimizer=_adamw(), batch_size=batch, max_iter=epochs, n_jobs=threads,
-        random_state=0, learning_rate_init=problem.LEARNING_RATE,
+        random_state=0, learning_rate_init=problem.LEARNING_RATE, schedule="constant",
+        early_stopping=False,
     )  # fmt: skip
     y = y[:, 0]
     return lambda: model.fit(X, y), -(-rows // batch) * epochs, {}
@@ -139,7 +141,8 @@ def memory(threads: int, layers: list[int], batch: int, rows: int):
     """Growth of the resident set during a fit, beside what the plan states."""
     X, y = problem.data(layers[0], rows)
     y = y[:, 0]
-    common = {"batch_size": batch, "n_jobs": threads, "random_state": 0}
+    common = {"batch_size": batch, "n_jobs": threads, "random_state": 0,
+              "early_stopping": False}  # fmt: skip
     Regressor((8,), max_iter=1, **common).fit(X[:batch], y[:batch])  # loads what a fit loads
     Path("/proc/self/clear_refs").write_text("5")  # the peak restarts from here
     before = _status("VmRSS")
@@ -149,7 +152,7 @@ def memory(threads: int, layers: list[int], batch: int, rows: int):
     info = {
         "measured": grown,
         "weights": 4 * sum(p.size for p in network.parameters),
-        "slots": len(model._progress.optimizer.slots),
+        "slots": len(model._state.optimizer.slots),
         "workspace": Workspace(network.trainer(batch, threads)).nbytes,
         "order": 3 * 8 * rows,  # the row numbers, permuted, and while they are permuted
     }
