@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from sklearn.base import clone
 from small import problem, small
 
 import ctrain
@@ -220,3 +221,11 @@ def test_svg_of_a_history_from_json():
     """Null stands there for NaN."""
     svg = curves_svg({"epoch": [1, 2], "loss": [2.0, 1.0], "validation_loss": [None, 1.5]})
     assert [len(points) for points in drawn(svg).values()] == [2, 1]
+
+
+def test_a_fitted_estimator_shows_its_curves_in_a_notebook():
+    X, y = problem()
+    fitted = small(early_stopping=True).fit(X, y)
+    assert fitted._repr_html_().count("<polyline") == 2
+    assert fitted._repr_mimebundle_()["text/html"].count("<polyline") == 2
+    assert clone(fitted)._repr_html_().count("<polyline") == 0
