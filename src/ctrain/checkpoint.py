@@ -10,10 +10,8 @@ b) Nothing that a file says is imported or run: classes come from a table, netwo
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import math
 import os
-import platform
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -225,6 +223,9 @@ def _remembered(schedule) -> dict:
 
 
 def _versions() -> dict[str, str]:
+    import importlib.metadata
+    import platform
+
     names = ("ctrain", "numpy", "scipy", "scikit-learn")
     return {"python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in names}}  # fmt: skip

@@ -11,10 +11,12 @@ import difflib
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from .data.scaling import NORMAL_MAD
 from .validation import check_float
 
 __all__ = ["SCALERS", "Last", "MinMax", "RevIN", "Robust", "Scaler", "Standard", "resolve"]
+
+#: median absolute deviation of a standard normal variable, the inverse normal of 3 / 4
+NORMAL_MAD = 0.6744897501960817
 
 
 class Scaler(BaseEstimator):

@@ -8,7 +8,7 @@ import time
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from . import checkpoint, conversion, training
+from . import checkpoint, training
 from ._core.parallel import effective_n_threads
 from ._core.source import Arrays
 from .estimator import Estimator
@@ -228,6 +228,8 @@ class Tabular(Estimator):
         >>> reg.optimizer, reg.monitor
         (Adam(eps=2e-08), 'r2')
         """
+        from . import conversion  # who converts can wait for it
+
         return conversion.from_sklearn(cls, mlp)
 
     def to_sklearn(self):
@@ -266,6 +268,8 @@ class Tabular(Estimator):
         >>> np.allclose(mlp.predict(X), reg.predict(X), rtol=1e-12, atol=1e-12)
         True
         """
+        from . import conversion
+
         return conversion.to_sklearn(self)
 
     # ------------------------------------------------------------------- fitted attributes

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import special
+
+from ..scalers import NORMAL_MAD
 
 KINDS = ("none", "standard", "robust", "minmax")
-
-#: median absolute deviation of a standard normal variable
-NORMAL_MAD = float(special.ndtri(0.75))
 
 
 class SeriesScaler:
