@@ -167,8 +167,8 @@ def test_parameters_out_of_range(init, message):
 @pytest.mark.parametrize(
     ("init", "error", "message"),
     [
-        ("glorot", ValueError, "unknown name 'glorot'. Did you mean 'glorot_"),
-        ("xavier", ValueError, "unknown name 'xavier'. Names are glorot_uniform, "),
+        ("glorot", ValueError, "got 'glorot'; did you mean 'glorot_"),
+        ("xavier", ValueError, "'zeros']; got 'xavier'"),
         (Normal, TypeError, "an object such as Normal(0.02)"),
         (None, TypeError, "Got None instead."),
         (0.5, TypeError, "Got 0.5 instead."),

@@ -474,9 +474,9 @@ def test_ends_of_ranges_and_numpy_numbers_are_accepted():
 @pytest.mark.parametrize(
     ("optimizer", "error", "message"),
     [
-        ("adamww", ValueError, "unknown name 'adamww'. Did you mean 'adamw'? Names are sgd, adam,"),
-        ("AdamW", ValueError, "Did you mean 'adamw'?"),
-        ("genetic", ValueError, "unknown name 'genetic'. Names are sgd"),
+        ("adamww", ValueError, "'rmsprop', 'sgd']; got 'adamww'; did you mean 'adamw'?"),
+        ("AdamW", ValueError, "got 'AdamW'; did you mean 'adamw'?"),
+        ("genetic", ValueError, "optimizer must be one of ['adagrad', 'adam', "),
         (AdamW, TypeError, "an object such as AdamW(). Got <class"),
         (None, TypeError, "Got None instead."),
     ],

@@ -406,10 +406,10 @@ def test_an_object_must_give_one_rate_per_step():
 @pytest.mark.parametrize(
     ("schedule", "error", "message"),
     [
-        ("constnt", ValueError, "unknown name 'constnt'. Did you mean 'constant'? Names are const"),
-        ("warmup_cosin", ValueError, "Did you mean 'warmup_cosine'?"),
-        ("invscalng", ValueError, "Did you mean 'invscaling'?"),
-        ("zzz", ValueError, "unknown name 'zzz'. Names are constant, step, exponential"),
+        ("constnt", ValueError, "'warmup_linear']; got 'constnt'; did you mean 'constant'?"),
+        ("warmup_cosin", ValueError, "got 'warmup_cosin'; did you mean 'warmup_cosine'?"),
+        ("invscalng", ValueError, "got 'invscalng'; did you mean 'invscaling'?"),
+        ("zzz", ValueError, "schedule must be one of ['constant', 'cosine', 'cosine_restarts', "),
         (Constant, TypeError, "an object such as Constant()"),
         (0.1, TypeError, "Got 0.1 instead."),
         (None, TypeError, "Got None instead."),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import time
 
 import numpy as np
@@ -16,6 +15,7 @@ from .data import Panel, Schema, SeriesScaler, read_panel
 from .estimator import takes_steps
 from .forecasting import Forecasting, window_rows
 from .intervals import Conformal
+from .rules import find
 from .state import State
 from .units import Units
 from .validation import answers_unknown_names, check_bool, check_choice, check_count, check_int
@@ -434,11 +434,7 @@ class Forecaster(Forecasting):
     def _model(self):
         if not isinstance(self.model, str):
             return self.model
-        if self.model not in MODELS:
-            near = difflib.get_close_matches(self.model.lower(), MODELS, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"model must be one of {sorted(MODELS)}; got {self.model!r}{hint}")
-        return MODELS[self.model]()
+        return find("model", self.model, MODELS)()
 
     def _loss(self) -> losses.Loss:
         if self.quantiles is None:

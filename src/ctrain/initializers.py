@@ -8,7 +8,6 @@ same numbers on every machine, whatever was drawn before. A weight matrix has th
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable
 from numbers import Real
@@ -17,6 +16,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 
 from ctrain._core import random
+
+from .rules import find, require
 
 __all__ = [
     "INITIALIZERS",
@@ -86,13 +87,6 @@ class Initializer(BaseEstimator):
         """
         raise NotImplementedError
 
-    def _require(self, name: str, rule: bool, allowed: str) -> None:
-        if not rule:
-            raise ValueError(
-                f"The {name!r} parameter of {type(self).__name__} must be {allowed}. "
-                f"Got {getattr(self, name)!r} instead."
-            )
-
 
 def _finite(value: object) -> bool:
     return isinstance(value, Real) and math.isfinite(value)
@@ -146,10 +140,10 @@ class VarianceScaling(Initializer):
         """Draw a parameter."""
         fan_in, fan_out = fans(shape)
         fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
-        self._require("scale", _finite(self.scale) and self.scale > 0, "a float above 0")
-        self._require("mode", self.mode in fan, f"one of {', '.join(fan)}")
+        require(self, "scale", _finite(self.scale) and self.scale > 0, "a float above 0")
+        require(self, "mode", self.mode in fan, f"one of {', '.join(fan)}")
         known = self.distribution in ("uniform", "normal")
-        self._require("distribution", known, "one of uniform, normal")
+        require(self, "distribution", known, "one of uniform, normal")
         deviation = math.sqrt(self.scale / max(fan[self.mode], 1))
         if self.distribution == "normal":
             return Normal(deviation)(shape, key)
@@ -178,9 +172,9 @@ class Uniform(Initializer):
 
     def __call__(self, shape: tuple[int, ...], key: int) -> np.ndarray:
         """Draw a parameter."""
-        self._require("low", _finite(self.low), "a finite float")
+        require(self, "low", _finite(self.low), "a finite float")
         rule = _finite(self.high) and self.high >= self.low
-        self._require("high", rule, f"a finite float, not below low={self.low!r}")
+        require(self, "high", rule, f"a finite float, not below low={self.low!r}")
         drawn = random.uniform(key, math.prod(shape)).reshape(shape)
         drawn *= self.high - self.low
         drawn += self.low
@@ -207,7 +201,7 @@ class Normal(Initializer):
 
     def __call__(self, shape: tuple[int, ...], key: int) -> np.ndarray:
         """Draw a parameter."""
-        self._require("std", _finite(self.std) and self.std >= 0, "a float, at least 0")
+        require(self, "std", _finite(self.std) and self.std >= 0, "a float, at least 0")
         drawn = random.normal(key, math.prod(shape)).reshape(shape)
         drawn *= self.std
         return drawn
@@ -233,7 +227,7 @@ class Constant(Initializer):
 
     def __call__(self, shape: tuple[int, ...], key: int) -> np.ndarray:
         """Fill a parameter."""
-        self._require("value", _finite(self.value), "a finite float")
+        require(self, "value", _finite(self.value), "a finite float")
         return np.full(shape, self.value, dtype=np.float64)
 
 
@@ -279,13 +273,7 @@ def resolve(
     array([0., 0.])
     """
     if isinstance(initializer, str):
-        if initializer not in INITIALIZERS:
-            near = difflib.get_close_matches(initializer.lower(), INITIALIZERS, 1)
-            hint = f"Did you mean {near[0]!r}? " if near else ""
-            raise ValueError(
-                f"init: unknown name {initializer!r}. {hint}Names are {', '.join(INITIALIZERS)}."
-            )
-        return clone(INITIALIZERS[initializer])
+        return clone(find("init", initializer, INITIALIZERS))
     if not callable(initializer) or isinstance(initializer, type):
         raise TypeError(
             f"init must be a name ({', '.join(INITIALIZERS)}), an object such as Normal(0.02) or a "

@@ -7,11 +7,12 @@ them. The formulas are rows of the operation table (``tape.huber`` ...).
 
 from __future__ import annotations
 
-import difflib
 import numbers
 
 import numpy as np
 from sklearn.base import BaseEstimator
+
+from .rules import find, wrong
 
 
 class Loss(BaseEstimator):
@@ -134,7 +135,7 @@ class Huber(Loss):
     def validate(self) -> None:
         value = self.delta
         if not _is_number(value) or not 0.0 < value < np.inf:
-            raise _wrong(self, "delta", "a float in the range (0.0, inf)")
+            raise wrong(self, "delta", "a float in the range (0.0, inf)")
 
     def record(self, tape, prediction, target):
         return tape.huber(prediction, target, delta=float(self.delta))
@@ -176,11 +177,11 @@ class Quantile(Loss):
     def validate(self) -> None:
         levels = _numbers(self.levels)
         if not levels or not all(0.0 < q < 1.0 for q in levels):
-            raise _wrong(self, "levels", "one or more floats in the range (0, 1)")
+            raise wrong(self, "levels", "one or more floats in the range (0, 1)")
         if self.weights is not None:
             weights = _numbers(self.weights)
             if len(weights) != len(levels) or not all(0.0 < w < np.inf for w in weights):
-                raise _wrong(self, "weights", f"{len(levels)} positive floats, one for each level")
+                raise wrong(self, "weights", f"{len(levels)} positive floats, one for each level")
 
     def record(self, tape, prediction, target):
         weights = None if self.weights is None else _numbers(self.weights)
@@ -317,7 +318,7 @@ class LogLoss(Loss):
     def validate(self) -> None:
         value = self.label_smoothing
         if not _is_number(value) or not 0.0 <= value <= 1.0:
-            raise _wrong(self, "label_smoothing", "a float in the range [0.0, 1.0]")
+            raise wrong(self, "label_smoothing", "a float in the range [0.0, 1.0]")
 
     def check_target(self, y: np.ndarray, name: str) -> None:
         rule = f"loss='log_loss' of a regressor needs probabilities, {name} in [0, 1]"
@@ -366,7 +367,7 @@ class Weighted(Loss):
     def validate(self) -> None:
         resolve(self.loss).validate()
         if not callable(self.function):
-            raise TypeError(str(_wrong(self, "function", "callable")))
+            raise TypeError(str(wrong(self, "function", "callable")))
 
     def check_target(self, y: np.ndarray, name: str) -> None:
         resolve(self.loss).check_target(y, name)
@@ -457,12 +458,7 @@ def resolve(loss) -> Loss:
     if isinstance(loss, Loss):
         return loss
     if isinstance(loss, str):
-        name = ALIASES.get(loss, loss)
-        if name in LOSSES:
-            return LOSSES[name]()
-        near = difflib.get_close_matches(loss.lower(), [*LOSSES, *ALIASES], 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"loss must be one of {sorted(LOSSES)}; got {loss!r}{hint}")
+        return find("loss", loss, LOSSES, ALIASES)()
     if callable(loss) and not isinstance(loss, type):
         return Custom(loss)
     hint = f"; did you mean {loss.__name__}()?" if isinstance(loss, type) else ""
@@ -490,10 +486,3 @@ def _check_domain(y: np.ndarray, outside: np.ndarray, rule: str) -> None:
         row, *column = np.argwhere(outside)[0]
         place = f"row {row}" + (f", column {column[0]}" if column else "")
         raise ValueError(f"{rule}; {place} is {y[row, *column]}; use another loss for such targets")
-
-
-def _wrong(owner, name: str, rule: str) -> ValueError:
-    return ValueError(
-        f"The {name!r} parameter of {type(owner).__name__} must be {rule}. "
-        f"Got {getattr(owner, name)!r} instead."
-    )

@@ -6,11 +6,12 @@ to 200), as the M4 competition has them.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
+from .rules import find
 
 __all__ = [
     "METRICS",
@@ -196,11 +197,7 @@ def resolve(metric) -> Metric:
     if isinstance(metric, Metric):
         return metric
     if isinstance(metric, str):
-        if metric in METRICS:
-            return METRICS[metric]
-        near = difflib.get_close_matches(metric.lower(), METRICS, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"a metric must be one of {sorted(METRICS)}; got {metric!r}{hint}")
+        return find("a metric", metric, METRICS)
     if callable(metric) and not isinstance(metric, type):
         return Metric(getattr(metric, "__name__", type(metric).__name__), metric)
     raise TypeError(

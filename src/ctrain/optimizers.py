@@ -9,13 +9,12 @@ the loss after normalisation, clipping and the penalties ``alpha`` and ``l1``.
 
 from __future__ import annotations
 
-import difflib
-import math
-from numbers import Integral, Real
-from typing import ClassVar, NamedTuple
+from numbers import Integral
+from typing import ClassVar
 
-import numpy as np
 from sklearn.base import BaseEstimator
+
+from .rules import BELOW_ONE, POSITIVE_OR_ZERO, UP_TO_ONE, Range, check, find, require
 
 __all__ = [
     "LBFGS",
@@ -28,33 +27,6 @@ __all__ = [
     "RMSprop",
     "resolve",
 ]
-
-
-class Range(NamedTuple):
-    """Where a parameter may lie, printed as scikit-learn prints it."""
-
-    low: float
-    high: float = math.inf
-    ends: str = "[)"
-    kind: type = Real
-
-    def __contains__(self, value: object) -> bool:
-        """Whether a value is a number (no bool, no NaN) inside."""
-        return (
-            isinstance(value, self.kind)
-            and not isinstance(value, (bool, np.bool_))
-            and (self.low < value or (self.low == value and self.ends[0] == "["))
-            and (value < self.high or (value == self.high and self.ends[1] == "]"))
-        )
-
-    def __str__(self) -> str:
-        name = "a float" if self.kind is Real else "an int"
-        return f"{name} in the range {self.ends[0]}{self.low}, {self.high}{self.ends[1]}"
-
-
-POSITIVE_OR_ZERO = Range(0.0)
-BELOW_ONE = Range(0.0, 1.0)
-UP_TO_ONE = Range(0.0, 1.0, "[]")
 
 
 class Optimizer(BaseEstimator):
@@ -75,12 +47,7 @@ class Optimizer(BaseEstimator):
 
     def validate(self) -> None:
         """Raise a ValueError that names the first parameter out of its range."""
-        for name, allowed in self._ranges.items():
-            value = getattr(self, name)
-            if allowed is bool:
-                self._require(name, isinstance(value, (bool, np.bool_)), "an instance of 'bool'")
-            else:
-                self._require(name, value in allowed, allowed)
+        check(self, self._ranges)
 
     def slots(self) -> tuple[str, ...]:
         """Name the arrays kept beside the weights, each of the weights' size."""
@@ -93,13 +60,6 @@ class Optimizer(BaseEstimator):
     def hyper(self) -> list[float]:
         """Pack the parameters for the kernel."""
         return [float(getattr(self, name)) for name in self._ranges]
-
-    def _require(self, name: str, rule: bool, allowed: object) -> None:
-        if not rule:
-            raise ValueError(
-                f"The {name!r} parameter of {type(self).__name__} must be {allowed}. "
-                f"Got {getattr(self, name)!r} instead."
-            )
 
 
 class SGD(Optimizer):
@@ -230,7 +190,7 @@ class Adam(Optimizer):
         """Raise a ValueError that names the first parameter out of its range."""
         pair = isinstance(self.betas, (tuple, list)) and len(self.betas) == 2
         rule = pair and all(beta in BELOW_ONE for beta in self.betas)
-        self._require("betas", rule, f"a pair, each item {BELOW_ONE}")
+        require(self, "betas", rule, f"a pair, each item {BELOW_ONE}")
         super().validate()
 
     def hyper(self) -> list[float]:
@@ -446,7 +406,7 @@ class LBFGS(Optimizer):
         """Raise a ValueError that names the first parameter out of its range."""
         allowed = Range(1, kind=Integral)
         rule = self.max_iter is None or self.max_iter in allowed
-        self._require("max_iter", rule, f"None or {allowed}")
+        require(self, "max_iter", rule, f"None or {allowed}")
         super().validate()
 
     def options(self, max_iter: int) -> dict[str, float]:
@@ -496,13 +456,7 @@ def resolve(optimizer: str | Optimizer) -> Optimizer:
     AdamW()
     """
     if isinstance(optimizer, str):
-        if optimizer not in OPTIMIZERS:
-            near = difflib.get_close_matches(optimizer.lower(), OPTIMIZERS, 1)
-            hint = f"Did you mean {near[0]!r}? " if near else ""
-            raise ValueError(
-                f"optimizer: unknown name {optimizer!r}. {hint}Names are {', '.join(OPTIMIZERS)}."
-            )
-        optimizer = OPTIMIZERS[optimizer]()
+        optimizer = find("optimizer", optimizer, OPTIMIZERS)()
     if not isinstance(optimizer, Optimizer):
         raise TypeError(
             f"optimizer must be a name ({', '.join(OPTIMIZERS)}) or an object such as AdamW(). "

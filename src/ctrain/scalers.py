@@ -6,11 +6,10 @@ into those of the series. Statistics are of the available steps of the past alon
 
 from __future__ import annotations
 
-import difflib
-
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from .rules import find
 from .validation import check_float
 
 __all__ = ["SCALERS", "Last", "MinMax", "RevIN", "Robust", "Scaler", "Standard", "resolve"]
@@ -212,9 +211,5 @@ def resolve(scaler) -> Scaler:
     if isinstance(scaler, Scaler):
         return scaler
     if isinstance(scaler, str):
-        if scaler in SCALERS:
-            return SCALERS[scaler]()
-        near = difflib.get_close_matches(scaler.lower(), SCALERS, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"scaler must be one of {sorted(SCALERS)}; got {scaler!r}{hint}")
+        return find("scaler", scaler, SCALERS)()
     raise TypeError(f"scaler must be a name, an object of ctrain.scalers or None; got {scaler!r}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 
 import numpy as np
 
 from ..curves import DOTS, best_epoch, finite, is_logarithmic, loss_label, printable
+from ..rules import nearest
 from .requires import check_fitted, pyplot
 
 #: columns that are no measure of training or validation rows, with their labels
@@ -197,8 +197,7 @@ class TrainingCurveDisplay:
         columns = [columns] if isinstance(columns, str) else list(columns)
         for column in columns:
             if column not in known:
-                near = difflib.get_close_matches(str(column), known, 1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
+                hint = nearest(column, known)
                 raise ValueError(f"columns: {column!r} is none of {known}{hint}")
         if not columns:
             raise ValueError(f"columns: name at least one of {known}")

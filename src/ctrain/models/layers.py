@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import numbers
 
 import numpy as np
 
 from ..initializers import Uniform
+from ..rules import find
 
 #: scikit-learn's and PyTorch's names -> operation of the tape
 ACTIVATIONS = {
@@ -110,13 +110,7 @@ def shaped(tape, x, shape: tuple[int, ...]):
 
 def operation(activation: str) -> str:
     """Operation of the tape for an activation; raises ValueError with the known ones."""
-    if activation not in ACTIVATIONS:
-        near = difflib.get_close_matches(str(activation).lower(), ACTIVATIONS, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(
-            f"activation must be one of {sorted(ACTIVATIONS)}; got {activation!r}{hint}"
-        )
-    return ACTIVATIONS[activation]
+    return find("activation", activation, ACTIVATIONS)
 
 
 def require_choice(name: str, value, allowed: tuple) -> None:

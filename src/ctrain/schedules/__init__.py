@@ -13,12 +13,12 @@ stays at :math:`\eta_0`; beyond its length it stays where it ended.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from numbers import Real
 
 import numpy as np
 
+from ..rules import find
 from .curves import (
     Constant,
     Cosine,
@@ -95,14 +95,7 @@ def resolve(schedule: str | Schedule | Callable[[int], float]) -> Schedule | Cal
     (WarmupCosine(), InverseScaling())
     """
     if isinstance(schedule, str):
-        name = ALIASES.get(schedule, schedule)
-        if name not in SCHEDULES:
-            near = difflib.get_close_matches(name.lower(), [*SCHEDULES, *ALIASES], 1)
-            hint = f"Did you mean {near[0]!r}? " if near else ""
-            raise ValueError(
-                f"schedule: unknown name {schedule!r}. {hint}Names are {', '.join(SCHEDULES)}."
-            )
-        return SCHEDULES[name]()
+        return find("schedule", schedule, SCHEDULES, ALIASES)()
     if not callable(schedule) or isinstance(schedule, type):
         raise TypeError(
             f"schedule must be a name ({', '.join(SCHEDULES)}), an object such as Constant() or a "

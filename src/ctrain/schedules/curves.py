@@ -12,8 +12,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..optimizers import Range
-from .schedule import DECAY, DURATION, POSITIVE_OR_ZERO, UNIT, OneOf, Schedule
+from ..rules import POSITIVE_OR_ZERO, OneOf, Range
+from .schedule import DECAY, DURATION, UNIT, Schedule
 
 
 def _sin(x: np.ndarray) -> np.ndarray:

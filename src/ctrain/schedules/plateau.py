@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..optimizers import Range
-from .schedule import POSITIVE_OR_ZERO, OneOf, Schedule
+from ..rules import POSITIVE_OR_ZERO, OneOf, Range
+from .schedule import Schedule
 
 
 class ReduceOnPlateau(Schedule):

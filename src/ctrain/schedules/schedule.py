@@ -9,32 +9,9 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from ..optimizers import Range
-
-
-class OneOf(tuple):
-    """Ranges, types and values, one of which a parameter must be."""
-
-    def __contains__(self, value: object) -> bool:
-        """Whether a value fits one of them."""
-        return any(
-            value in rule if isinstance(rule, Range)
-            else isinstance(value, rule) if isinstance(rule, type)
-            else isinstance(value, type(rule)) and value == rule
-            for rule in self
-        )  # fmt: skip
-
-    def __str__(self) -> str:
-        return " or ".join(
-            str(rule) if isinstance(rule, Range)
-            else f"a {rule.__name__}" if isinstance(rule, type)
-            else repr(rule)
-            for rule in self
-        )  # fmt: skip
-
+from ..rules import OneOf, Range, check
 
 UNIT = OneOf(("epoch", "step"))
-POSITIVE_OR_ZERO = Range(0.0)
 DECAY = Range(0.0, 1.0, "(]")
 DURATION = OneOf((Range(1, kind=Integral), Range(0.0, 1.0, "(]")))
 
@@ -137,10 +114,4 @@ class Schedule(BaseEstimator):
 
     def validate(self) -> None:
         """Raise a ValueError that names the first parameter out of its range."""
-        for name, allowed in self._rules.items():
-            value = getattr(self, name)
-            if value not in allowed:
-                raise ValueError(
-                    f"The {name!r} parameter of {type(self).__name__} must be {allowed}. "
-                    f"Got {value!r} instead."
-                )
+        check(self, self._rules)
