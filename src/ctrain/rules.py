@@ -6,7 +6,6 @@ import difflib
 import math
 from collections.abc import Mapping
 from numbers import Real
-from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np

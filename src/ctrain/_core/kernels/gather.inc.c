@@ -15,15 +15,17 @@
 static ptrdiff_t FN(first_not_finite)(const REAL *x, ptrdiff_t n, ptrdiff_t width)
 {
     const ptrdiff_t size = n * width;
-    V a = V_SET(0), b = V_SET(0);
+    V a = V_SET(0), b = a, c = a, d = a; /* four chains: one would wait for itself */
     REAL sum = 0;
     ptrdiff_t i = 0;
-    for (; i + 2 * W <= size; i += 2 * W) {
+    for (; i + 4 * W <= size; i += 4 * W) {
         a = V_FMA(V_LOAD(x + i), V_SET(0), a);
         b = V_FMA(V_LOAD(x + i + W), V_SET(0), b);
+        c = V_FMA(V_LOAD(x + i + 2 * W), V_SET(0), c);
+        d = V_FMA(V_LOAD(x + i + 3 * W), V_SET(0), d);
     }
     for (; i < size; i++) sum += x[i] * 0;
-    a += b;
+    a = (a + b) + (c + d);
     for (int k = 0; k < W; k++) sum += a[k];
     if (sum == 0) return -1;
     for (i = 0; i < size && x[i] * 0 == 0; i++) continue;
