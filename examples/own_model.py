@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from ctrain import Regressor
-from ctrain.models.mlp import dense
+from ctrain.layers import dense
 
 
 def gated(tape, x):

@@ -13,8 +13,8 @@ from sklearn.utils.estimator_checks import check_estimator
 from threadpoolctl import threadpool_limits
 
 from ctrain import Classifier, Regressor
+from ctrain.layers import dense
 from ctrain.losses import Huber, LogLoss
-from ctrain.models.mlp import dense
 from ctrain.optimizers import LBFGS, SGD, AdamW
 from ctrain.schedules import ReduceOnPlateau
 

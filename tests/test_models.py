@@ -11,9 +11,9 @@ from sklearn.base import BaseEstimator, clone
 
 import ctrain
 from ctrain import Regressor
+from ctrain.layers import ACTIVATIONS, dense
 from ctrain.losses import Quantile
 from ctrain.models import MLP
-from ctrain.models.mlp import ACTIVATIONS, dense
 
 FUNCTIONS = {
     "identity": lambda z: z,

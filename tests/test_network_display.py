@@ -12,7 +12,7 @@ import ctrain
 from ctrain.display import NetworkDisplay
 from ctrain.display.boxes import boxes_of
 from ctrain.display.layout import layered
-from ctrain.models.layers import dense
+from ctrain.layers import dense
 
 matplotlib = pytest.importorskip("matplotlib", reason="the extra plot is not installed")
 matplotlib.use("agg")

@@ -27,6 +27,7 @@ LEVELS = (
         "labels",
         "scalers",
     },
+    {"layers"},
     {"models"},
     {
         "network",

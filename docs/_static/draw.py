@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from ctrain import Regressor
 from ctrain.curves import curves_svg, loss_label
 from ctrain.display import NetworkDisplay, TrainingCurveDisplay
-from ctrain.models.mlp import dense
+from ctrain.layers import dense
 
 HERE = Path(__file__).parent
 

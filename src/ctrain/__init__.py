@@ -1,6 +1,6 @@
 """Neural-network training on CPUs at the speed of the machine, behind the scikit-learn API."""
 
-from . import callbacks, initializers, losses, models, optimizers, schedules
+from . import callbacks, initializers, layers, losses, models, optimizers, schedules
 from ._core.tape import Tape
 from .checkpoint import CheckpointError
 from .classifier import Classifier
@@ -24,6 +24,7 @@ __all__ = [
     "check_gradients",
     "fit_with_retries",
     "initializers",
+    "layers",
     "load",
     "losses",
     "models",

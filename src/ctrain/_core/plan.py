@@ -280,11 +280,9 @@ def _backward(tape, nodes, stages, stage_of, total, wanted):
                     stages[s].rows_back.append(k)
                 else:
                     stages[s].single_back.append(k)
-                if node.op == "matmul" and modes[k][0] != SKIP:
-                    w = node.inputs[1].id
-                    if w not in transposed:
-                        transposed.append(w)
-    return modes, uses, continued, transposed
+                if row.overwrites or any(m != SKIP for m in modes[k]):
+                    transposed += [node.inputs[i].id for i in row.transposed]
+    return modes, uses, continued, list(dict.fromkeys(transposed))
 
 
 def _row_flops(nodes, modes, uses) -> float:

@@ -223,7 +223,7 @@ cdef class Program:
             node.inputs, node.n_in, node.out = inputs, len(recorded.inputs), recorded.output.id
             node.ints, node.floats, node.grad = ints, floats, modes
             node.stream = plan.tape.stream(recorded)
-            self.has_random = self.has_random or OPS[recorded.op].family == "random"
+            self.has_random = self.has_random or OPS[recorded.op].random
             self.reads_batch[k] = OPS[recorded.op].batch
             if recorded.op != "broadcast":
                 self.param_inputs[k] = sum(1 << i for i in OPS[recorded.op].weights)

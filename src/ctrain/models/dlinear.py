@@ -6,7 +6,9 @@ import math
 
 from sklearn.base import BaseEstimator
 
-from .layers import linear, require_size, shaped, window
+from ..layers import linear
+from .inputs import shaped, window
+from .settings import require_size
 
 
 class DLinear(BaseEstimator):

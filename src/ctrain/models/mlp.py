@@ -7,9 +7,10 @@ import numbers
 
 from sklearn.base import BaseEstimator
 
-from .layers import ACTIVATIONS, activate, dense, flatten, listed, operation, require_rate, shaped
-
-__all__ = ["ACTIVATIONS", "MLP", "dense"]
+from ..layers import activate, dense
+from ..layers.dense import operation
+from .inputs import flatten, shaped
+from .settings import listed, require_rate
 
 
 class MLP(BaseEstimator):

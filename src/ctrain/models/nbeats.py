@@ -9,19 +9,11 @@ from itertools import pairwise
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from ..layers import activate, linear
+from ..layers.dense import operation
 from . import bases
-from .layers import (
-    activate,
-    linear,
-    listed,
-    operation,
-    require_choice,
-    require_rate,
-    require_size,
-    shaped,
-    sizes_of,
-    window,
-)
+from .inputs import shaped, window
+from .settings import listed, require_choice, require_rate, require_size, sizes_of
 
 STACKS = ("identity", "trend", "seasonality")
 

@@ -7,8 +7,10 @@ import math
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from .layers import flatten, linear, require_choice, shaped, sizes_of, window
+from ..layers import linear
+from .inputs import flatten, shaped, window
 from .nbeats import check_block, doubly_residual, hidden_layers
+from .settings import require_choice, sizes_of
 
 POOLING = {"MaxPool1d": "max", "AvgPool1d": "mean"}
 INTERPOLATION = ("linear", "nearest", "cubic", "none")

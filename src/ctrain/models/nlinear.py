@@ -6,7 +6,8 @@ import math
 
 from sklearn.base import BaseEstimator
 
-from .layers import linear, shaped, window
+from ..layers import linear
+from .inputs import shaped, window
 
 
 class NLinear(BaseEstimator):

@@ -6,7 +6,9 @@ import math
 
 from sklearn.base import BaseEstimator
 
-from .layers import flatten, linear, require_rate, require_size, shaped, window
+from ..layers import layer_norm, linear
+from .inputs import flatten, shaped, window
+from .settings import require_rate, require_size
 
 
 class TiDE(BaseEstimator):
@@ -136,13 +138,3 @@ class TiDE(BaseEstimator):
         h = tape.dropout(linear(tape, h, units, f"{name}.output"), self.dropout)
         h = tape.add(h, linear(tape, x, units, f"{name}.skip"))
         return layer_norm(tape, h, f"{name}.norm") if self.layernorm and not last else h
-
-
-def layer_norm(tape, x, name: str, eps: float = 1e-5):
-    """Normalise the last axis, then scale and shift by ``<name>.weight`` and ``<name>.bias``."""
-    centred = tape.sub(x, tape.mean(x, axis=-1, keepdims=True))
-    variance = tape.mean(tape.square(centred), axis=-1, keepdims=True)
-    normal = tape.mul(centred, tape.power(tape.scale(variance, 1.0, eps), -0.5))
-    weight = tape.parameter((x.shape[-1],), name=f"{name}.weight", init="ones", decay=False)
-    bias = tape.parameter((x.shape[-1],), name=f"{name}.bias", init="zeros", decay=False)
-    return tape.add(tape.mul(normal, weight), bias)

@@ -7,7 +7,7 @@ from .table import Row, op, size_of
 MAX_AXES = 6
 
 
-@op(param_reads=(0,), weights=(1, 2))
+@op(param_reads=(0,), weights=(1, 2), transposed=(1,))
 def matmul(x, w, bias=None, /):
     """Product of ``x`` (..., k) with the matrix ``w`` (k, n), plus ``bias`` (n,).
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .table import Row, op, size_of
 
 
-@op(differentiable=())
+@op(differentiable=(), random=True)
 def bernoulli(x, /, p=0.5, scale=1.0):
     """``scale`` with probability ``p``, else 0: one draw for each element of ``x``'s shape.
 

@@ -37,9 +37,14 @@ class Op:
     reads: tuple[int | str, ...]  #: values that backward reads: input positions, "out"
     param_reads: tuple[int | str, ...]  #: values that the parameter gradient reads
     weights: tuple[int, ...]  #: inputs of parameter level in a row-level operation, see tape
+    transposed: tuple[int, ...]  #: matrices among them that backward reads transposed
     differentiable: tuple[int, ...] | None  #: inputs with a gradient; None = all, () = none
     broadcasts: bool  #: inputs are broadcast to one shape before the kernel sees them
     batch: bool  #: reads all rows of the batch; the output has no batch axis
+    random: bool  #: draws random numbers, keyed by the identity of each row
+    #: backward writes what the parameter gradient reads into the output's gradient, so it runs
+    #: even where no row-level input wants one
+    overwrites: bool
 
     @property
     def doc(self) -> str:
@@ -51,9 +56,12 @@ def op(
     reads: tuple[int | str, ...] = (),
     param_reads: tuple[int | str, ...] = (),
     weights: tuple[int, ...] = (),
+    transposed: tuple[int, ...] = (),
     differentiable: tuple[int, ...] | None = None,
     broadcasts: bool = False,
     batch: bool = False,
+    random: bool = False,
+    overwrites: bool = False,
 ) -> Callable[[Callable[..., Row]], Callable[..., Row]]:
     """Enter the decorated shape rule into the table under its own name."""
 
@@ -74,9 +82,12 @@ def op(
             reads=reads,
             param_reads=param_reads,
             weights=weights,
+            transposed=transposed,
             differentiable=differentiable,
             broadcasts=broadcasts,
             batch=batch,
+            random=random,
+            overwrites=overwrites,
         )
         return rule
 

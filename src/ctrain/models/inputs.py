@@ -1,0 +1,35 @@
+"""What a model reads: the window of a series, flat vectors."""
+
+from __future__ import annotations
+
+
+def window(inputs: dict, model: str, covariates: bool = False):
+    """Return the past of the series, row shape (input_size,): ``past_y``, or the columns ``x``.
+
+    Raises
+    ------
+    ValueError
+        If it has several axes, or if there are covariates and the model takes none.
+    """
+    given = [name for name in ("past", "future", "static") if name in inputs]
+    if given and not covariates:
+        raise ValueError(
+            f"{model} takes no covariates; got {', '.join(given)}: "
+            "leave them out, or take MLP, NHITS or TiDE"
+        )
+    name = "past_y" if "past_y" in inputs else "x"
+    y = inputs[name]
+    if len(y.shape) != 1:
+        raise ValueError(f"{model}: {name} must have row shape (input_size,); got {y.shape}")
+    return y
+
+
+def flatten(tape, tensors: list):
+    """Concatenate tensors of any row shape to one vector."""
+    flat = [shaped(tape, x, (x.size,)) for x in tensors]
+    return flat[0] if len(flat) == 1 else tape.concat(*flat)
+
+
+def shaped(tape, x, shape: tuple[int, ...]):
+    """Reshape `x`, unless it has that shape."""
+    return x if x.shape == shape else tape.reshape(x, shape)
