@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from forecasts import COVARIATES, HORIZON, INPUT_SIZE, SMALL, bits, forecaster, frame, weights
+from numpy.testing import assert_allclose
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -183,6 +184,36 @@ def test_a_model_and_a_loss_of_ones_own_are_saved_by_name(tmp_path):
         loaded.fit(frame())
     again = loaded.set_params(model=own_model, loss=own_loss, warm_start=True)
     assert again.fit(frame()).t_ == 12
+
+
+class Forced:
+    """Forecasts each step from the one before: what came in training, its own forecast later."""
+
+    def record(self, tape, inputs, shape):
+        assert ("future_y" in inputs) == tape.training
+        step = tape.slice(inputs["past_y"], -1, -1)
+        answers = []
+        for k in range(shape[0]):
+            if k and tape.training:
+                step = tape.slice(inputs["future_y"], -1, k - 1, k)
+            w = tape.parameter((1, 1), name="w", init="ones")
+            step = tape.matmul(step, w)
+            answers.append(step)
+        return tape.concat(*answers)
+
+
+def test_what_came_is_there_for_teacher_forcing_in_training_alone():
+    y = np.float32(0.9) ** np.arange(200)
+    settings = {"scaler": "none", "loss": "mse", "max_steps": 300, "learning_rate_init": 0.01}
+    fc = forecaster(Forced(), **settings).fit(1000.0 * y)
+    w = fc._network.parameters["w"].value.item()
+    assert_allclose(w, 0.9, rtol=1e-3)
+    expected = 1000.0 * y[-1] * w ** np.arange(1, HORIZON + 1)
+    assert_allclose(fc.predict(), expected, rtol=1e-4)
+    with_gap = 1000.0 * y
+    with_gap[50:53] = np.nan
+    fc = forecaster(Forced(), missing="mask", **settings).fit(with_gap)
+    assert_allclose(fc._network.parameters["w"].value.item(), 0.9, rtol=1e-3)
 
 
 def test_units_of_series_that_the_last_partial_fit_lacked(tmp_path):

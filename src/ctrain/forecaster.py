@@ -45,7 +45,8 @@ class Forecaster(Forecasting):
         your own: ``model(tape, past_y)``, or ``record(tape, inputs, shape)`` with the inputs
         ``past_y``, ``past_mask`` of shape (input_size,), ``past`` (input_size, n_hist_exog),
         ``future`` (input_size + horizon, n_futr_exog) and ``static`` (n_stat_exog,), as far as
-        there are such covariates.
+        there are such covariates; on the training tape also ``future_y`` (horizon,), scaled as
+        `past_y` and 0 where it is missing, for teacher forcing.
     horizon : int
         Steps to forecast.
     input_size : int

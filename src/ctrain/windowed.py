@@ -49,7 +49,10 @@ class WindowNetwork(Network):
         if location is not None or affine is not None:
             values = tape.mul(values, mask)  # what is missing is 0 after scaling too
         target = _scaled(tape, target, location, scale, affine)
-        outputs = record_model(model, tape, {**inputs, "past_y": values}, shape, x="past_y")
+        read = {**inputs, "past_y": values}
+        if tape.training:
+            read["future_y"] = tape.mul(target, available) if self.gaps else target
+        outputs = record_model(model, tape, read, shape, x="past_y")
         raw = outputs["prediction"]
         if self.gaps or self.horizon_weight is not None:
             weight = tape.constant(
