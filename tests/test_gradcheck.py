@@ -86,7 +86,8 @@ def checks(name: str):
                 continue
             yield k, record(*args), {}, {**single, **weights}, wrt
             if len(inputs) > 1:  # one input is the same in every row
-                t = wrt[k % len(wrt)]
+                row_level = [t for t in wrt if t in inputs]
+                t = row_level[k % len(row_level)]
                 rest = {s: np.repeat(x[:1], rows, 0) for s, x in inputs.items() if s != t}
                 yield k, record(*args), rest, {t: single[t], **weights}, wrt
             same = {x.shape for x in inputs.values()}

@@ -143,7 +143,7 @@ class Guards:
         kept = [
             (place, x)
             for places in (plan.value, plan.grad)
-            for place, x in zip(places, plan.tape.tensors, strict=True)
+            for place, x in zip(places, plan.tensors, strict=True)
             if place.kind == SLAB
         ]
         for k, (place, _) in enumerate(sorted(kept, key=lambda pair: pair[0].offset)):

@@ -9,6 +9,7 @@ from ctrain._core.ops import OPS, Op
 TITLES = {
     "elementwise": "Element by element",
     "linear": "Linear",
+    "recurrent": "Recurrent",
     "reduce": "Along axes of the row",
     "shape": "Moving values",
     "random": "Random",

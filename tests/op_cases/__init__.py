@@ -1,6 +1,6 @@
 """Test inputs for every row of the operation table, by family."""
 
-from . import batch, elementwise, linear, loss, random, reduce, shape
+from . import batch, elementwise, linear, loss, random, recurrent, reduce, shape
 from .case import Case
 
 CASES: dict[str, list[Case]] = {
@@ -9,6 +9,7 @@ CASES: dict[str, list[Case]] = {
     **linear.CASES,
     **loss.CASES,
     **random.CASES,
+    **recurrent.CASES,
     **reduce.CASES,
     **shape.CASES,
 }

@@ -12,6 +12,7 @@ cdef extern from "kernels.h" nogil:
         const int32_t *inputs "in"
         int32_t n_in
         int32_t out
+        int32_t kept
         const int64_t *ints
         const double *floats
         const uint8_t *grad

@@ -63,6 +63,10 @@ class Plan:
         Those that are needed, in recorded order.
     modes : list of list of int
         For each node and input: SKIP, ASSIGN or ADD its gradient.
+    tensors : list of Tensor
+        Those of the tape, and what nodes keep for backward.
+    kept : dict of int to Tensor
+        Node -> what it keeps.
     value, grad : list of Place
         By tensor id.
     uses : dict of int to list of (int, int)
@@ -77,6 +81,8 @@ class Plan:
     nodes: list[Node]
     modes: list[list[int]]
     stages: list[Stage]
+    tensors: list[Tensor]
+    kept: dict[int, Tensor]
     value: list[Place]
     grad: list[Place]
     uses: dict[int, list[tuple[int, int]]]
@@ -144,6 +150,12 @@ def compile_plan(
 
     wanted = _wanted(tape, nodes, keep) if backward else set()
     modes, uses, continued, transposed = _backward(tape, nodes, stages, stage_of, total, wanted)
+    tensors, kept = list(tape.tensors), {}
+    for k in sorted(k for stage in stages for k in (*stage.rows_back, *stage.single_back)):
+        if nodes[k].kept:
+            x = nodes[k].output
+            kept[k] = Tensor(len(tensors), (nodes[k].kept,), x.level, f"{x.name}.kept")
+            tensors.append(kept[k])
     has_grad = set(uses)
     for node, node_modes in zip(nodes, modes, strict=True):
         pairs = zip(node.inputs, node_modes, strict=True)
@@ -156,8 +168,10 @@ def compile_plan(
         nodes=nodes,
         modes=modes,
         stages=stages,
-        value=[Place() for _ in tape.tensors],
-        grad=[Place() for _ in tape.tensors],
+        tensors=tensors,
+        kept=kept,
+        value=[Place() for _ in tensors],
+        grad=[Place() for _ in tensors],
         uses=uses,
         continued=continued,
         transposed=transposed,
@@ -168,10 +182,10 @@ def compile_plan(
         flops=_row_flops(nodes, modes, uses),
     )
     live = {x.id: x for node in nodes for x in (*node.inputs, node.output) if x is not None}
-    live.update({t.id: t for t in (total, count, *outputs) if t is not None})
+    live.update({t.id: t for t in (total, count, *outputs, *kept.values()) if t is not None})
     _place_single(plan, live, has_grad)
-    kept = _kept(plan, live, has_grad, stage_of, keep)
-    _place_rows(plan, live, has_grad, kept, slab_bytes, tile_rows)
+    saved = _saved(plan, live, has_grad, keep)
+    _place_rows(plan, live, has_grad, saved, slab_bytes, tile_rows)
     _cut_weights(plan, stage_of)
     return plan
 
@@ -280,7 +294,7 @@ def _backward(tape, nodes, stages, stage_of, total, wanted):
                     stages[s].rows_back.append(k)
                 else:
                     stages[s].single_back.append(k)
-                if row.overwrites or any(m != SKIP for m in modes[k]):
+                if row.overwrites or node.kept or any(m != SKIP for m in modes[k]):
                     transposed += [node.inputs[i].id for i in row.transposed]
     return modes, uses, continued, list(dict.fromkeys(transposed))
 
@@ -323,7 +337,7 @@ def _place_single(plan: Plan, live: dict[int, Tensor], has_grad: set[int]) -> No
     plan.fixed_bytes = offset
 
 
-def _kept(plan, live, has_grad, stage_of, keep) -> tuple[set[int], set[int]]:
+def _saved(plan, live, has_grad, keep) -> tuple[set[int], set[int]]:
     """Row tensors, and row gradients, that must survive the tile: for weights or other stages."""
     values: set[int] = set()
     grads: set[int] = set()
@@ -334,10 +348,12 @@ def _kept(plan, live, has_grad, stage_of, keep) -> tuple[set[int], set[int]]:
         for k, _ in pairs:
             node = plan.nodes[k]
             grads.add(node.output.id)
+            if k in plan.kept:
+                values.add(plan.kept[k].id)
             for read in OPS[node.op].param_reads:
-                x = node.output if read == "out" else node.inputs[read]
-                if x is not None and x.level == Level.ROW:
-                    values.add(x.id)
+                for x in _read(node, read):
+                    if x is not None and x.level == Level.ROW:
+                        values.add(x.id)
     if len(plan.stages) > 1:
         rows = {t for t, x in live.items() if x.level == Level.ROW}
         values |= rows
@@ -350,10 +366,10 @@ def _kept(plan, live, has_grad, stage_of, keep) -> tuple[set[int], set[int]]:
     return values, grads
 
 
-def _place_rows(plan, live, has_grad, kept, slab_bytes, tile_rows) -> None:
+def _place_rows(plan, live, has_grad, saved, slab_bytes, tile_rows) -> None:
     """Give row tensors a place in the slab, or in the tile for as long as they live."""
     itemsize = plan.tape.dtype.itemsize
-    values, grads = kept
+    values, grads = saved
     rows = {t: x for t, x in live.items() if x.level == Level.ROW}
 
     # the slab
@@ -396,7 +412,7 @@ def _spans(plan, rows, values, grads, has_grad) -> dict[tuple[bool, int], tuple[
         if x.id in rows:
             touch(False, x, -1)
     for k, node in enumerate(plan.nodes):
-        for x in (*node.inputs, node.output):
+        for x in (*node.inputs, node.output, plan.kept.get(k)):
             touch(False, x, k)
     for stage in plan.stages:
         for k in stage.rows_back:
@@ -404,6 +420,7 @@ def _spans(plan, rows, values, grads, has_grad) -> dict[tuple[bool, int], tuple[
             for read in OPS[node.op].reads:
                 for x in _read(node, read):
                     touch(False, x, moment)
+            touch(False, plan.kept.get(k), moment)
             touch(True, node.output, moment)
             for x, mode in zip(node.inputs, plan.modes[k], strict=True):
                 if mode != SKIP:

@@ -123,7 +123,7 @@ cdef class Program:
         self.table = table(self.itemsize)
         self.parameters = tape.parameters
         self.synced = -1
-        self.n_tensors = len(tape.tensors)
+        self.n_tensors = len(plan.tensors)
         self.n_nodes = len(plan.nodes)
         self.tile_rows, self.slab_rows = plan.tile_rows, plan.slab_rows
         self.tile_bytes = plan.tile_bytes
@@ -166,7 +166,7 @@ cdef class Program:
                 if place.kind == _plan.SLAB:
                     slab = &self.slab_tensors[self.n_slab]
                     slab.tensor, slab.is_grad, slab.offset = t, is_grad, place.offset
-                    slab.row_bytes = tape.tensors[t].size * self.itemsize
+                    slab.row_bytes = plan.tensors[t].size * self.itemsize
                     if is_grad and t == self.loss:
                         slab.offset = self.weight_offset
                     self.n_slab += 1
@@ -205,7 +205,7 @@ cdef class Program:
         self.reads_batch = <uint8_t *>self._take(self.n_nodes)
         self.param_inputs = <uint8_t *>self._take(self.n_nodes)
         self.length = <Py_ssize_t *>self._take(self.n_tensors * sizeof(Py_ssize_t))
-        for k, x in enumerate(plan.tape.tensors):
+        for k, x in enumerate(plan.tensors):
             self.length[k] = _first_axis(x)
         for k, recorded in enumerate(plan.nodes):
             node = &self.nodes[k]
@@ -221,6 +221,7 @@ cdef class Program:
             for i, number in enumerate(recorded.floats):
                 floats[i] = number
             node.inputs, node.n_in, node.out = inputs, len(recorded.inputs), recorded.output.id
+            node.kept = plan.kept[k].id if k in plan.kept else -1
             node.ints, node.floats, node.grad = ints, floats, modes
             node.stream = plan.tape.stream(recorded)
             self.has_random = self.has_random or OPS[recorded.op].random

@@ -90,6 +90,7 @@ class Node:
     flops: float
     ints: tuple[int, ...] = field(repr=False)
     floats: tuple[float, ...] = field(repr=False)
+    kept: int = field(repr=False, default=0)
 
     @property
     def name(self) -> str:

@@ -270,7 +270,8 @@ class Tape:
         output = self._tensor(tuple(answer.shape), level, self._name(op))
         self.nodes.append(
             Node(op, tuple(tensors), attributes, output, float(answer.flops),
-                 tuple(int(i) for i in answer.ints), tuple(float(f) for f in answer.floats))
+                 tuple(int(i) for i in answer.ints), tuple(float(f) for f in answer.floats),
+                 answer.kept)
         )  # fmt: skip
         self._run = None
         return output

@@ -2,5 +2,6 @@
 
 from .dense import ACTIVATIONS, activate, dense, linear
 from .normalization import layer_norm
+from .recurrent import gru, lstm, rnn
 
-__all__ = ["ACTIVATIONS", "activate", "dense", "layer_norm", "linear"]
+__all__ = ["ACTIVATIONS", "activate", "dense", "gru", "layer_norm", "linear", "lstm", "rnn"]

@@ -8,6 +8,7 @@
 #include "elementwise.inc.c"
 #include "reduce.inc.c"
 #include "softmax.inc.c"
+#include "recurrent.inc.c"
 #include "shape.inc.c"
 #include "random.inc.c"
 #include "loss.inc.c"

@@ -23,6 +23,7 @@ typedef struct {
     const int32_t *in;     /* tensor ids of the inputs */
     int32_t n_in;
     int32_t out;           /* tensor id of the output */
+    int32_t kept;          /* of what forward keeps for backward, a value; -1: not kept */
     const int64_t *ints;   /* attributes, packed by the row of the table */
     const double *floats;
     const uint8_t *grad;   /* per input: CT_SKIP, CT_ASSIGN or CT_ADD */
@@ -52,6 +53,7 @@ typedef void (*ct_param)(const ct_node *, const ct_frame *, ptrdiff_t rows,
 /* The operations: F forward, B backward, P gradient of parameter-level inputs. */
 #define CT_OPS(F, FB, FBP)                                                      \
     FBP(matmul) FBP(broadcast) FB(batch_mean)                                   \
+    FBP(lstm) FBP(gru) FBP(rnn)                                                 \
     FB(add) FB(sub) FB(mul) FB(div) FB(minimum) FB(maximum) FB(where)           \
     FB(scale) FB(neg) FB(exp) FB(log) FB(log1p) FB(sqrt) FB(square) FB(abs)     \
     FB(power) FB(clip) FB(lgamma) FB(identity) F(stop_gradient)                 \

@@ -1,6 +1,6 @@
 """Rows of the operation table, by family."""
 
-from . import batch, elementwise, linear, loss, random, reduce, shape
+from . import batch, elementwise, linear, loss, random, recurrent, reduce, shape
 from .table import OPS, Op, Row
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "linear",
     "loss",
     "random",
+    "recurrent",
     "reduce",
     "shape",
 ]

@@ -22,6 +22,9 @@ class Row(NamedTuple):
     ints: tuple[int, ...] = ()  #: attributes as the kernels read them
     floats: tuple[float, ...] = ()
     flops: float = 0.0  #: of forward, for one row
+    #: numbers of one row that forward keeps for backward, where there is one; backward may leave
+    #: others in their place for the parameter gradient
+    kept: int = 0
 
 
 @dataclass(frozen=True)
