@@ -10,6 +10,7 @@ TITLES = {
     "elementwise": "Element by element",
     "linear": "Linear",
     "recurrent": "Recurrent",
+    "convolution": "Over time",
     "reduce": "Along axes of the row",
     "shape": "Moving values",
     "random": "Random",

@@ -1,4 +1,4 @@
-"""Test inputs of matmul and broadcast."""
+"""Test inputs of matmul, affine and broadcast."""
 
 from __future__ import annotations
 
@@ -34,7 +34,24 @@ def _broadcast(x, *, shape):
     return np.broadcast_to(x.reshape(len(x), *ones, *x.shape[1:]), (len(x), *shape))
 
 
+def _affine_case(row_shape: tuple[int, ...], centered: bool) -> Case:
+    def sample(rng, rows):
+        x, columns = rng.normal(size=(rows, *row_shape)), rng.normal(size=(3, row_shape[-1]))
+        return x, columns[0], columns[1], columns[2] if centered else None
+
+    return Case(sample, _affine, weights=(1, 2, 3) if centered else (1, 2))
+
+
+def _affine(x, scale, shift, center=None):
+    return (x if center is None else x - center) * scale + shift
+
+
 CASES = {
+    "affine": [
+        _affine_case(row_shape, centered)
+        for row_shape in [(1,), (3,), (7, 5), (19,), (2, 3, 33)]
+        for centered in (False, True)
+    ],
     "matmul": [
         _matmul_case(row_shape, n, bias)
         for row_shape, n in [

@@ -38,6 +38,11 @@ def mean(x, axis=None):
     return x.mean(axis=_axes(x, axis))
 
 
+def moments(x):
+    columns = x.reshape(len(x), -1, x.shape[-1])
+    return np.stack([columns.mean(axis=1), columns.var(axis=1)], axis=1)
+
+
 def max_(x, axis=None):
     return x.max(axis=_axes(x, axis))
 
@@ -136,6 +141,9 @@ def _median(*shape, available=0.7, **attributes) -> Case:
 CASES: dict[str, list[Case]] = {
     "sum": _reduced(sum_, _normal),
     "mean": _reduced(mean, _normal),
+    "moments": [
+        Case(_normal(*shape), moments) for shape in [(1,), (5,), (6, 3), (40, 1), (2, 3, 37)]
+    ],
     "max": _reduced(max_, _apart),
     "cumsum": _along(cumsum),
     "softmax": _along(softmax),

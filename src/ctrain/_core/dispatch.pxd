@@ -91,6 +91,7 @@ cdef extern from "kernels.h" nogil:
             const void *, ptrdiff_t, void *, ptrdiff_t, ptrdiff_t, ptrdiff_t
         ) noexcept nogil
         double (*sum_squares)(const void *, ptrdiff_t) noexcept nogil
+        void (*track)(void *, const void *, double, ptrdiff_t) noexcept nogil
         ptrdiff_t (*gather)(
             void *, const void *, int, ptrdiff_t, ptrdiff_t, const int64_t *, int64_t,
             ptrdiff_t, ptrdiff_t

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from .ops import OPS
-from .symbols import Level, Node, Tensor
+from .symbols import Level, Node, Tensor, Tracked
 from .tape import Tape
 
 SKIP, ASSIGN, ADD = 0, 1, 2  # as in kernels.h
@@ -75,6 +75,8 @@ class Plan:
         Tensors to which single nodes of a later stage have sent gradient before the rows do.
     transposed : list of int
         Tensors of which a transposed copy is kept.
+    tracked : list of Tracked
+        Parameters that a step moves towards a value.
     """
 
     tape: Tape
@@ -88,6 +90,7 @@ class Plan:
     uses: dict[int, list[tuple[int, int]]]
     continued: set[int]
     transposed: list[int]
+    tracked: list[Tracked]
     loss: Tensor | None
     count: Tensor | None
     outputs: list[Tensor]
@@ -141,7 +144,9 @@ def compile_plan(
     if single and not keep:
         raise ValueError(f"outputs must be row-level; got {single[0].name}: {single[0]!r}")
     total, count = _loss_parts(tape, loss)
-    nodes = list(_reachable(tape, [t for t in (total, count) if t is not None] + outputs))
+    tracked = tape.tracked if backward else []
+    needed = [t for t in (total, count) if t is not None] + [t.value for t in tracked] + outputs
+    nodes = list(_reachable(tape, needed))
     stage_of = _stages(tape, nodes)
     stages = [Stage() for _ in range(max(stage_of.values(), default=0) + 1)]
     for k, node in enumerate(nodes):
@@ -175,6 +180,7 @@ def compile_plan(
         uses=uses,
         continued=continued,
         transposed=transposed,
+        tracked=tracked,
         loss=total,
         count=count,
         outputs=outputs,
@@ -182,7 +188,7 @@ def compile_plan(
         flops=_row_flops(nodes, modes, uses),
     )
     live = {x.id: x for node in nodes for x in (*node.inputs, node.output) if x is not None}
-    live.update({t.id: t for t in (total, count, *outputs, *kept.values()) if t is not None})
+    live.update({t.id: t for t in (*needed, *kept.values())})
     _place_single(plan, live, has_grad)
     saved = _saved(plan, live, has_grad, keep)
     _place_rows(plan, live, has_grad, saved, slab_bytes, tile_rows)
@@ -263,9 +269,12 @@ def _backward(tape, nodes, stages, stage_of, total, wanted):
     # rows reach tensors without batch axis through the weights phase of the tensor's stage
     for k in sorted(back):
         node = nodes[k]
+        allowed = OPS[node.op].differentiable
         if node.output.level == Level.ROW:
             for i, x in enumerate(node.inputs):
-                if x is not None and x.level < Level.ROW and x.id in wanted:
+                if x is None or x.level == Level.ROW or x.id not in wanted:
+                    continue
+                if allowed is None or i in allowed:
                     uses.setdefault(x.id, []).append((k, i))
     started: set[int] = set()
     continued: set[int] = set()

@@ -5,6 +5,7 @@
 #include "batch.inc.c"
 #include "gemm.inc.c"
 #include "linear.inc.c"
+#include "convolution.inc.c"
 #include "elementwise.inc.c"
 #include "reduce.inc.c"
 #include "softmax.inc.c"
@@ -25,7 +26,8 @@ static const ct_optimizer FN(optimizers)[] = {CT_UPDATES(ROW_U){NULL, NULL, NULL
 
 const ct_table FN(ct_table) = {
     CT_TARGET_NAME,  sizeof(REAL),     FN(ops),    FN(optimizers), FN(gemm),
-    FN(transpose),   FN(sum_squares),  FN(gather), FN(gather_csr), FN(gather_windows),
+    FN(transpose),   FN(sum_squares),  FN(track),  FN(gather), FN(gather_csr),
+    FN(gather_windows),
 };
 
 #undef ROW_F

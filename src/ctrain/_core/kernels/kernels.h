@@ -52,14 +52,14 @@ typedef void (*ct_param)(const ct_node *, const ct_frame *, ptrdiff_t rows,
 
 /* The operations: F forward, B backward, P gradient of parameter-level inputs. */
 #define CT_OPS(F, FB, FBP)                                                      \
-    FBP(matmul) FBP(broadcast) FB(batch_mean)                                   \
-    FBP(lstm) FBP(gru) FBP(rnn)                                                 \
+    FBP(matmul) FBP(affine) FBP(broadcast) FB(batch_mean) FB(batch_moments)     \
+    FBP(conv1d) FB(avg_pool1d) FB(max_pool1d) FBP(lstm) FBP(gru) FBP(rnn)       \
     FB(add) FB(sub) FB(mul) FB(div) FB(minimum) FB(maximum) FB(where)           \
     FB(scale) FB(neg) FB(exp) FB(log) FB(log1p) FB(sqrt) FB(square) FB(abs)     \
     FB(power) FB(clip) FB(lgamma) FB(identity) F(stop_gradient)                 \
     FB(relu) FB(leaky_relu) FB(elu) FB(gelu) FB(gelu_tanh) FB(tanh)             \
     FB(sigmoid) FB(silu) FB(softplus) FB(erf)                                   \
-    FB(sum) FB(mean) FB(max) FB(cumsum) FB(softmax) FB(log_softmax)             \
+    FB(sum) FB(mean) FB(moments) FB(max) FB(cumsum) FB(softmax) FB(log_softmax)             \
     FB(slice) FB(concat) FB(reshape) FB(transpose) FB(pad)                      \
     F(bernoulli) FB(ratio) F(median)                                            \
     FB(squared_error) FB(absolute_error) FB(huber) FB(quantile) FB(mape)        \
@@ -136,6 +136,8 @@ typedef struct {
                       ptrdiff_t m, ptrdiff_t n);
     /* sum of squares in float64, a fixed order whatever the target */
     double (*sum_squares)(const void *x, ptrdiff_t n);
+    /* average (n) = (1 - momentum) * average + momentum * x, but where x is not finite */
+    void (*track)(void *average, const void *x, double momentum, ptrdiff_t n);
     /* dst (n, width) = rows of a strided array, float32 or float64 (item 4 or 8),
        strides in bytes; index NULL: rows first, first + 1, ... Returns -1, or the
        position of the first row that holds a value which is not finite. */

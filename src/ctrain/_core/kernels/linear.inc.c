@@ -1,4 +1,4 @@
-/* matmul and broadcast: what is linear in its input. */
+/* matmul, affine and broadcast: what is linear in its input. */
 
 /* dst (n) += sum of the m rows of src (m, n), one chain per column. */
 CT_INLINE void FN(add_rows)(REAL *dst, const REAL *src, ptrdiff_t row, ptrdiff_t m, ptrdiff_t n)
@@ -84,6 +84,84 @@ static void FN(matmul_param)(const ct_node *node, const ct_frame *frame, ptrdiff
     } else {
         if (!add) memset(grad + i0, 0, sizeof(REAL) * (size_t)(i1 - i0));
         FN(add_rows)(grad + i0, dy + i0, n, m, i1 - i0);
+    }
+}
+
+/* W columns of x from j on, less their centre if there is one; the first n. */
+CT_INLINE V FN(centred)(const REAL *x, const REAL *center, ptrdiff_t n)
+{
+    if (n >= W) return center ? V_LOAD(x) - V_LOAD(center) : V_LOAD(x);
+    return center ? V_LOAD_N(x, n) - V_LOAD_N(center, n) : V_LOAD_N(x, n);
+}
+
+/* y (m, n) = (x - center (n)) * scale (n) + shift (n). ints: rows of x in one sample, n. */
+static void FN(affine_forward)(const ct_node *node, const ct_frame *frame, ptrdiff_t rows)
+{
+    const ptrdiff_t m = rows * node->ints[0], n = node->ints[1];
+    const REAL *x = (const REAL *)frame->value[node->in[0]];
+    const REAL *scale = (const REAL *)frame->value[node->in[1]];
+    const REAL *shift = (const REAL *)frame->value[node->in[2]];
+    const REAL *center = node->n_in > 3 && node->in[3] >= 0
+                             ? (const REAL *)frame->value[node->in[3]]
+                             : NULL;
+    REAL *y = (REAL *)frame->value[node->out];
+    for (ptrdiff_t i = 0; i < m; i++, x += n, y += n) {
+        ptrdiff_t j = 0;
+        for (; j + W <= n; j += W) {
+            const V v = FN(centred)(x + j, center ? center + j : NULL, W);
+            V_STORE(y + j, V_FMA(v, V_LOAD(scale + j), V_LOAD(shift + j)));
+        }
+        if (j < n) {
+            const V v = FN(centred)(x + j, center ? center + j : NULL, n - j);
+            V_STORE_N(y + j, V_FMA(v, V_LOAD_N(scale + j, n - j), V_LOAD_N(shift + j, n - j)),
+                      n - j);
+        }
+    }
+}
+
+/* dx = dy * scale */
+static void FN(affine_backward)(const ct_node *node, const ct_frame *frame, ptrdiff_t rows)
+{
+    const ptrdiff_t m = rows * node->ints[0], n = node->ints[1];
+    const REAL *dy = (const REAL *)frame->grad[node->out];
+    const REAL *scale = (const REAL *)frame->value[node->in[1]];
+    if (node->grad[0] == CT_SKIP) return;
+    REAL *dx = (REAL *)frame->grad[node->in[0]];
+    for (ptrdiff_t i = 0; i < m; i++, dy += n, dx += n) {
+        ptrdiff_t j = 0;
+        for (; j + W <= n; j += W)
+            FN(give)(dx + j, V_LOAD(dy + j) * V_LOAD(scale + j), W, node->grad[0]);
+        if (j < n)
+            FN(give)(dx + j, V_LOAD_N(dy + j, n - j) * V_LOAD_N(scale + j, n - j), n - j,
+                     node->grad[0]);
+    }
+}
+
+/* dscale (n) = sum of dy (x - center), dshift (n) = sum of dy, elements [i0, i1). */
+static void FN(affine_param)(const ct_node *node, const ct_frame *frame, ptrdiff_t rows,
+                             int input, ptrdiff_t i0, ptrdiff_t i1, int add)
+{
+    const ptrdiff_t m = rows * node->ints[0], n = node->ints[1];
+    const REAL *dy = (const REAL *)frame->grad[node->out];
+    const REAL *x = (const REAL *)frame->value[node->in[0]];
+    const REAL *center = node->n_in > 3 && node->in[3] >= 0
+                             ? (const REAL *)frame->value[node->in[3]]
+                             : NULL;
+    REAL *grad = (REAL *)frame->grad[node->in[input]];
+    if (!add) memset(grad + i0, 0, sizeof(REAL) * (size_t)(i1 - i0));
+    if (input == 2) {
+        FN(add_rows)(grad + i0, dy + i0, n, m, i1 - i0);
+        return;
+    }
+    for (ptrdiff_t j = i0; j < i1; j += W) {
+        const ptrdiff_t lanes = i1 - j < W ? i1 - j : W;
+        V sum = lanes < W ? V_LOAD_N(grad + j, lanes) : V_LOAD(grad + j);
+        for (ptrdiff_t i = 0; i < m; i++) {
+            const REAL *g = dy + i * n + j;
+            const V v = FN(centred)(x + i * n + j, center ? center + j : NULL, lanes);
+            sum = V_FMA(lanes < W ? V_LOAD_N(g, lanes) : V_LOAD(g), v, sum);
+        }
+        FN(give)(grad + j, sum, lanes, CT_ASSIGN);
     }
 }
 

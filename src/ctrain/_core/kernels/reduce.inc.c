@@ -123,6 +123,47 @@ FORWARD(mean, sum, (REAL)c.count)
 FORWARD(max, max, 1)
 #undef FORWARD
 
+/* y (2, n) = mean and mean square deviation of the columns of x (m, n); one chain for each
+   column. ints: m, n. */
+static void FN(moments_forward)(const ct_node *node, const ct_frame *frame, ptrdiff_t rows)
+{
+    const ptrdiff_t m = node->ints[0], n = node->ints[1];
+    const REAL *x = (const REAL *)frame->value[node->in[0]];
+    REAL *y = (REAL *)frame->value[node->out];
+    for (ptrdiff_t r = 0; r < rows; r++, x += m * n, y += 2 * n)
+        for (ptrdiff_t j = 0; j < n; j += W) {
+            V sum = V_SET(0), squares = V_SET(0);
+            for (ptrdiff_t i = 0; i < m; i++) sum += FN(get)(x + i * n + j, n - j);
+            const V mean = sum / V_SET((REAL)m);
+            for (ptrdiff_t i = 0; i < m; i++) {
+                const V d = FN(get)(x + i * n + j, n - j) - mean;
+                squares = V_FMA(d, d, squares);
+            }
+            FN(put)(y + j, mean, n - j);
+            FN(put)(y + n + j, squares / V_SET((REAL)m), n - j);
+        }
+}
+
+/* dx = (dmean + 2 dvariance (x - mean)) / m */
+static void FN(moments_backward)(const ct_node *node, const ct_frame *frame, ptrdiff_t rows)
+{
+    const ptrdiff_t m = node->ints[0], n = node->ints[1];
+    const REAL *x = (const REAL *)frame->value[node->in[0]];
+    const REAL *y = (const REAL *)frame->value[node->out];
+    const REAL *dy = (const REAL *)frame->grad[node->out];
+    if (node->grad[0] == CT_SKIP) return;
+    REAL *dx = (REAL *)frame->grad[node->in[0]];
+    for (ptrdiff_t r = 0; r < rows; r++, x += m * n, dx += m * n, y += 2 * n, dy += 2 * n)
+        for (ptrdiff_t j = 0; j < n; j += W) {
+            const V mean = FN(get)(y + j, n - j);
+            const V a = FN(get)(dy + j, n - j) / V_SET((REAL)m);
+            const V b = FN(get)(dy + n + j, n - j) * V_SET(2) / V_SET((REAL)m);
+            for (ptrdiff_t i = 0, p = j; i < m; i++, p += n)
+                FN(give)(dx + p, V_FMA(FN(get)(x + p, n - j) - mean, b, a), n - j,
+                         node->grad[0]);
+        }
+}
+
 /* dx = dy / divisor, the same for all that flowed into a cell. */
 static void FN(spread)(const ct_node *node, const ct_frame *frame, ptrdiff_t rows, int mean)
 {

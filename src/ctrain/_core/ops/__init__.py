@@ -1,6 +1,6 @@
 """Rows of the operation table, by family."""
 
-from . import batch, elementwise, linear, loss, random, recurrent, reduce, shape
+from . import batch, convolution, elementwise, linear, loss, random, recurrent, reduce, shape
 from .table import OPS, Op, Row
 
 __all__ = [
@@ -8,6 +8,7 @@ __all__ = [
     "Op",
     "Row",
     "batch",
+    "convolution",
     "elementwise",
     "linear",
     "loss",

@@ -1,4 +1,4 @@
-"""Operations that are linear in their input: matmul, broadcast."""
+"""Operations that are linear in their input: matmul, affine, broadcast."""
 
 from __future__ import annotations
 
@@ -25,6 +25,23 @@ def matmul(x, w, bias=None, /):
         raise ValueError(f"matmul: bias must be {(n,)} for w {w.shape}, its shape is {bias.shape}")
     inner = size_of(x.shape[:-1])
     return Row((*x.shape[:-1], n), (inner, k, n), flops=2.0 * inner * k * n)
+
+
+@op(param_reads=(0, 3), weights=(1, 2, 3), differentiable=(0, 1, 2))
+def affine(x, scale, shift, center=None, /):
+    """``(x - center) * scale + shift`` along the last axis of ``x`` (..., n); the others are (n,).
+
+    ``center`` is 0 where it is absent, and has no gradient.
+    """
+    n = x.shape[-1:]
+    if not n:
+        raise ValueError("affine: x needs an axis, its row shape is ()")
+    for name, given in (("scale", scale), ("shift", shift), ("center", center)):
+        if given is not None and given.shape != n:
+            raise ValueError(
+                f"affine: {name} must be {n} for x {x.shape}, its shape is {given.shape}"
+            )
+    return Row(x.shape, (size_of(x.shape[:-1]), *n), flops=3.0 * size_of(x.shape))
 
 
 @op()

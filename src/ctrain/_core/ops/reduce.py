@@ -55,6 +55,15 @@ def mean(x, /, axis=None, keepdims=False):
 
 
 @op(reads=(0, "out"))
+def moments(x, /):
+    """Mean and biased variance of each column of ``x`` (..., n), shape (2, n)."""
+    if not x.shape:
+        raise ValueError("moments: x needs an axis, its row shape is ()")
+    n = x.shape[-1]
+    return Row((2, n), (size_of(x.shape[:-1]), n), flops=4.0 * size_of(x.shape))
+
+
+@op(reads=(0, "out"))
 def max_(x, /, axis=None, keepdims=False):
     """Largest element over one axis, several or all axes of the row; NaN if there is one.
 
