@@ -49,6 +49,11 @@ def check(network: Network, settings: Settings) -> None:
         raise ValueError("optimizer='lbfgs' needs a smooth objective; l1 must be 0.0, use alpha")
     if any(node.op == "bernoulli" for node in network.training.nodes):
         raise ValueError("optimizer='lbfgs' needs a deterministic objective; dropout must be 0.0")
+    if network.training.tracked:
+        raise ValueError(
+            "optimizer='lbfgs' takes no steps over batches, which running averages (batch_norm) "
+            "follow; use another optimizer or layer_norm"
+        )
 
 
 def fit(

@@ -1,4 +1,4 @@
-"""A tape as a list of plain values, and back: what a file keeps of a network."""
+"""A tape as a list of plain values, and back: what a file keeps of a network. And as a table."""
 
 from __future__ import annotations
 
@@ -69,6 +69,31 @@ def recorded(
         if len(tape.tensors) != position + 1:
             raise ValueError(f"entry {position} of the list stands for several tensors")
     return tape
+
+
+def described(tape: Tape) -> str:
+    """Answer :meth:`Tape.describe`."""
+    head = ("name", "operation", "inputs", "shape", "flops", "bytes")
+    lines = [head]
+    itemsize = tape.dtype.itemsize
+    for node in tape.nodes:
+        present = [x for x in node.inputs if x is not None]
+        moved = itemsize * (node.output.size + sum(x.size for x in present))
+        lines.append((
+            node.name, node.op, ", ".join(x.name for x in present),
+            str(node.output.shape), f"{node.flops:,.0f}", f"{moved:,}",
+        ))  # fmt: skip
+    flops = sum(node.flops for node in tape.nodes)
+    weights = sum(tape.parameters[n].size for n in tape.parameter_of.values())
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    rows = [
+        "  ".join(c.rjust(w) if i > 3 else c.ljust(w)
+                  for i, (c, w) in enumerate(zip(line, widths, strict=True))).rstrip()
+        for line in lines
+    ]  # fmt: skip
+    rows.insert(1, "-" * len(rows[0]))
+    rows.append(f"{weights:,} weights, {flops:,.0f} flops forward per row, {tape.dtype.name}")
+    return "\n".join(rows)
 
 
 def _plain(value):

@@ -61,6 +61,14 @@ cdef struct Late:  # a parameter whose gradient single nodes complete
     Py_ssize_t n
 
 
+cdef struct Average:  # a parameter that moves towards a value, and its transposed copy or -1
+    char *parameter
+    int32_t value
+    double momentum
+    Py_ssize_t n
+    int copy
+
+
 cdef struct Span:  # [begin, end) of one of the order arrays
     int begin
     int end
@@ -170,6 +178,8 @@ cdef class Program:
     cdef char *grad_arena
     cdef Late *late
     cdef int n_late
+    cdef Average *averages
+    cdef int n_averages
     cdef char *_take(self, Py_ssize_t n_bytes)
     cdef _build_memory(self, plan)
     cdef _build_nodes(self, plan)
@@ -182,5 +192,6 @@ cdef class Program:
     cdef void sync(self, Workspace ws) noexcept
     cdef void transpose(self, const Transposed *copy) noexcept nogil
     cdef void point(self, Workspace ws, ct_frame *frame, Py_ssize_t row) noexcept nogil
+    cdef void track(self, Workspace ws) noexcept nogil
     cdef void run_single(self, Workspace ws, int stage, const Batch *batch) noexcept nogil
     cdef void written(self) noexcept

@@ -298,6 +298,18 @@ cdef class Program:
                 self.n_tiles += 1
             self.stages[<int>s].tiles.end = self.n_tiles
 
+        cdef Average *average
+        self.averages = <Average *>self._take(len(plan.tracked) * sizeof(Average))
+        for tracked in plan.tracked:
+            average = &self.averages[self.n_averages]
+            parameter = self.parameters[tape.parameter_of[tracked.parameter.id]]
+            average.parameter = self.arena + <Py_ssize_t>parameter.offset * self.itemsize
+            average.value, average.momentum = tracked.value.id, tracked.momentum
+            average.n, average.copy = parameter.size, -1
+            if tracked.parameter.id in plan.transposed:
+                average.copy = plan.transposed.index(tracked.parameter.id)
+            self.n_averages += 1
+
         stage_of = {plan.nodes[k].output.id: s for s, stage in enumerate(plan.stages)
                     for k in stage.single}
         self.transposes = <Transposed *>self._take(len(plan.transposed) * sizeof(Transposed))
@@ -426,6 +438,18 @@ cdef class Program:
             self.value[copy.tensor], copy.n_cols, self.transposed[copy.tensor], copy.n_rows,
             copy.n_rows, copy.n_cols
         )
+
+    cdef void track(self, Workspace ws) noexcept nogil:
+        """Let the tracked parameters take in the values of this step."""
+        cdef Average *average
+        cdef int k
+        for k in range(self.n_averages):
+            average = &self.averages[k]
+            self.table.track(
+                average.parameter, ws.frames[0].value[average.value], average.momentum, average.n
+            )
+            if average.copy >= 0:
+                self.transpose(&self.transposes[average.copy])
 
     cdef void point(self, Workspace ws, ct_frame *frame, Py_ssize_t row) noexcept nogil:
         """Let a frame's slab tensors begin at `row`."""

@@ -77,6 +77,7 @@ cdef void take_steps(Program p, Workspace ws, Call *c) noexcept nogil:
                 return
             c.args.factor = min(1.0, c.clip_norm / (norm + 1e-6)) / sums[1]
             ws.optimizer.prepare(c.learning_rates[s])
+            p.track(ws)
             run_update(p, ws, &c.args)
         c.done = s + 1
 

@@ -59,6 +59,24 @@ class Tensor:
 
 
 @dataclass(eq=False, frozen=True)
+class Tracked:
+    """A parameter that follows what training computes.
+
+    Attributes
+    ----------
+    parameter : Tensor
+    value : Tensor
+        Of the parameter's shape.
+    momentum : float
+        Share of a step's value in the average.
+    """
+
+    parameter: Tensor
+    value: Tensor
+    momentum: float
+
+
+@dataclass(eq=False, frozen=True)
 class Node:
     """One recorded operation.
 

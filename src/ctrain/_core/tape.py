@@ -12,7 +12,7 @@ import numpy as np
 from . import random
 from .ops import OPS, Op
 from .parameters import Parameters
-from .symbols import Level, Node, Tensor
+from .symbols import Level, Node, Tensor, Tracked
 
 
 class Tape:
@@ -42,6 +42,8 @@ class Tape:
     inputs : dict of str to Tensor
     parameters : Parameters
         Weights by name.
+    tracked : list of Tracked
+        What :meth:`track` has recorded.
 
     Examples
     --------
@@ -82,6 +84,7 @@ class Tape:
         self.inputs: dict[str, Tensor] = {}
         self.constants: dict[int, np.ndarray] = {}  # tensor id -> array
         self.parameter_of: dict[int, str] = {}  # tensor id -> name in the store
+        self.tracked: list[Tracked] = []
         self._tensor_of: dict[str, Tensor] = {}  # parameter name -> tensor
         self._counts: dict[str, int] = {}
         self._run = None
@@ -213,6 +216,40 @@ class Tape:
             return x
         keep = 1.0 - rate
         return self.mul(x, self.bernoulli(x, p=keep, scale=1.0 / keep))
+
+    def track(self, parameter: Tensor, x: Tensor, momentum: float = 0.1) -> None:
+        """Let a parameter be a running average: ``(1 - momentum) * parameter + momentum * x``.
+
+        Every optimizer step takes in the value of `x` once, elements that are not finite aside; a
+        step that is abandoned leaves no trace. Nothing on a tape with ``training=False``.
+
+        Parameters
+        ----------
+        parameter : Tensor
+            Declared with ``trainable=False``.
+        x : Tensor of the same shape
+            Without rows: a parameter, or of what reads the whole batch.
+        momentum : float, default=0.1
+            In [0, 1].
+
+        Raises
+        ------
+        ValueError
+            If one of these does not hold.
+        """
+        name = self.parameter_of.get(parameter.id)
+        if name is None or self.parameters[name].trainable:
+            raise ValueError(
+                f"track: {parameter.name} must be a parameter that is declared with trainable=False"
+            )
+        if x.level == Level.ROW or x.shape != parameter.shape:
+            raise ValueError(
+                f"track: x must have the shape {parameter.shape} of {name}, and no rows; got {x!r}"
+            )
+        if not 0.0 <= momentum <= 1.0:
+            raise ValueError(f"track: momentum must be in [0, 1]; got {momentum!r}")
+        if self.training:
+            self.tracked.append(Tracked(parameter, x, float(momentum)))
 
     def record(self, op: str, *inputs, **attributes) -> Tensor:
         """Record the operation `op` of the table; ``tape.<op>(...)`` is the same.
@@ -398,27 +435,9 @@ class Tape:
         str
             Flops are of the forward pass; bytes are what an operation reads and writes.
         """
-        head = ("name", "operation", "inputs", "shape", "flops", "bytes")
-        lines = [head]
-        itemsize = self.dtype.itemsize
-        for node in self.nodes:
-            present = [x for x in node.inputs if x is not None]
-            moved = itemsize * (node.output.size + sum(x.size for x in present))
-            lines.append((
-                node.name, node.op, ", ".join(x.name for x in present),
-                str(node.output.shape), f"{node.flops:,.0f}", f"{moved:,}",
-            ))  # fmt: skip
-        flops = sum(node.flops for node in self.nodes)
-        weights = sum(self.parameters[n].size for n in self.parameter_of.values())
-        widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-        rows = [
-            "  ".join(c.rjust(w) if i > 3 else c.ljust(w)
-                      for i, (c, w) in enumerate(zip(line, widths, strict=True))).rstrip()
-            for line in lines
-        ]  # fmt: skip
-        rows.insert(1, "-" * len(rows[0]))
-        rows.append(f"{weights:,} weights, {flops:,.0f} flops forward per row, {self.dtype.name}")
-        return "\n".join(rows)
+        from .listing import described
+
+        return described(self)
 
     # ------------------------------------------------------------------ details
 

@@ -1,7 +1,20 @@
 """Layers: what declares parameters and records the operations on them, for any model."""
 
+from .convolution import conv1d
 from .dense import ACTIVATIONS, activate, dense, linear
-from .normalization import layer_norm
+from .normalization import batch_norm, layer_norm, weight_norm
 from .recurrent import gru, lstm, rnn
 
-__all__ = ["ACTIVATIONS", "activate", "dense", "gru", "layer_norm", "linear", "lstm", "rnn"]
+__all__ = [
+    "ACTIVATIONS",
+    "activate",
+    "batch_norm",
+    "conv1d",
+    "dense",
+    "gru",
+    "layer_norm",
+    "linear",
+    "lstm",
+    "rnn",
+    "weight_norm",
+]
