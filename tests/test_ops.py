@@ -264,7 +264,7 @@ def test_values(on_target, target, name):
         inputs = samples(name, k)
         for dtype in DTYPES:
             state = {}
-            if OPS[name].family == "random":
+            if OPS[name].random:
                 node = Recorded(name, k, dtype)
                 state = {"seed": SEED, "stream": node.tape.stream(node.node), "step": 0}
             twin = case.twin(*inputs, **case.attributes, **state)

@@ -11,6 +11,8 @@ TITLES = {
     "linear": "Linear",
     "recurrent": "Recurrent",
     "convolution": "Over time",
+    "attention": "Attention",
+    "normalization": "Normalisation",
     "reduce": "Along axes of the row",
     "shape": "Moving values",
     "random": "Random",

@@ -1,14 +1,28 @@
 """Test inputs for every row of the operation table, by family."""
 
-from . import batch, convolution, elementwise, linear, loss, random, recurrent, reduce, shape
+from . import (
+    attention,
+    batch,
+    convolution,
+    elementwise,
+    linear,
+    loss,
+    normalization,
+    random,
+    recurrent,
+    reduce,
+    shape,
+)
 from .case import Case
 
 CASES: dict[str, list[Case]] = {
+    **attention.CASES,
     **batch.CASES,
     **convolution.CASES,
     **elementwise.CASES,
     **linear.CASES,
     **loss.CASES,
+    **normalization.CASES,
     **random.CASES,
     **recurrent.CASES,
     **reduce.CASES,

@@ -1,4 +1,4 @@
-"""Test inputs of matmul, affine and broadcast."""
+"""Test inputs of matmul, batched_matmul, embedding and broadcast."""
 
 from __future__ import annotations
 
@@ -34,23 +34,47 @@ def _broadcast(x, *, shape):
     return np.broadcast_to(x.reshape(len(x), *ones, *x.shape[1:]), (len(x), *shape))
 
 
-def _affine_case(row_shape: tuple[int, ...], centered: bool) -> Case:
+def _batched_case(lead: tuple[int, ...], m: int, k: int, n: int, transpose_b: bool) -> Case:
     def sample(rng, rows):
-        x, columns = rng.normal(size=(rows, *row_shape)), rng.normal(size=(3, row_shape[-1]))
-        return x, columns[0], columns[1], columns[2] if centered else None
+        b = (n, k) if transpose_b else (k, n)
+        return rng.normal(size=(rows, *lead, m, k)), rng.normal(size=(rows, *lead, *b))
 
-    return Case(sample, _affine, weights=(1, 2, 3) if centered else (1, 2))
+    return Case(sample, _batched_matmul, {"transpose_b": transpose_b})
 
 
-def _affine(x, scale, shift, center=None):
-    return (x if center is None else x - center) * scale + shift
+def _batched_matmul(a, b, *, transpose_b):
+    return a @ (b.swapaxes(-1, -2) if transpose_b else b)
+
+
+def _embedding_case(row_shape: tuple[int, ...], count: int, n: int) -> Case:
+    def sample(rng, rows):
+        return rng.integers(count, size=(rows, *row_shape)).astype(float), rng.normal(
+            size=(count, n)
+        )
+
+    return Case(sample, lambda index, table: table[index.astype(int)], weights=(1,))
 
 
 CASES = {
-    "affine": [
-        _affine_case(row_shape, centered)
-        for row_shape in [(1,), (3,), (7, 5), (19,), (2, 3, 33)]
-        for centered in (False, True)
+    "batched_matmul": [
+        _batched_case(lead, m, k, n, transpose_b)
+        for lead, m, k, n in [
+            ((), 1, 1, 1),
+            ((), 4, 4, 4),
+            ((2,), 5, 1, 3),
+            ((3,), 1, 7, 2),
+            ((2, 2), 3, 19, 17),
+            ((), 9, 6, 170),
+            ((), 2, 300, 5),
+        ]
+        for transpose_b in (False, True)
+    ],
+    "embedding": [
+        _embedding_case((), 3, 1),
+        _embedding_case((2,), 1, 5),
+        _embedding_case((5,), 1, 1),
+        _embedding_case((3,), 7, 4),
+        _embedding_case((2, 3), 20, 19),
     ],
     "matmul": [
         _matmul_case(row_shape, n, bias)

@@ -209,6 +209,8 @@ cdef void run_single_back(Program p, Workspace ws, int stage, const Batch *batch
     cdef const ct_node *node
     cdef int k, j, i
     p.point(ws, frame, 0)
+    ws.rows[0] = 0  # as in run_single
+    frame.row = ws.rows
     for k in range(p.stages[stage].single_back.begin, p.stages[stage].single_back.end):
         j = p.order[k]
         node = &p.nodes[j]

@@ -484,6 +484,8 @@ def _cut_weights(plan: Plan, stage_of: dict[int, int]) -> None:
         pieces = max(
             1, min(WEIGHT_TILES, int(flops // WEIGHT_TILE_FLOPS)), int(flops // TILE_FLOPS)
         )
+        if any(i in OPS[plan.nodes[k].op].whole for k, i in plan.uses[t]):
+            pieces = 1
         height = -(-length // pieces)
         height = min(length, -(-height // 8) * 8)
         stage = plan.stages[stage_of.get(t, 0)]

@@ -2,7 +2,7 @@
 
 from .convolution import conv1d
 from .dense import ACTIVATIONS, activate, dense, linear
-from .normalization import batch_norm, layer_norm, weight_norm
+from .normalization import batch_norm, layer_norm, rms_norm, weight_norm
 from .recurrent import gru, lstm, rnn
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "layer_norm",
     "linear",
     "lstm",
+    "rms_norm",
     "rnn",
     "weight_norm",
 ]

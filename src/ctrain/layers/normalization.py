@@ -6,13 +6,66 @@ import numpy as np
 
 
 def layer_norm(tape, x, name: str, eps: float = 1e-5):
-    """Normalise the last axis, then scale and shift by ``<name>.weight`` and ``<name>.bias``."""
-    centred = tape.sub(x, tape.mean(x, axis=-1, keepdims=True))
-    variance = tape.mean(tape.square(centred), axis=-1, keepdims=True)
-    normal = tape.mul(centred, tape.power(tape.scale(variance, 1.0, eps), -0.5))
+    """Normalise the last axis, then scale and shift by ``<name>.weight`` and ``<name>.bias``.
+
+    Parameters
+    ----------
+    tape : Tape
+    x : Tensor of shape (..., n)
+    name : str
+        The same name gives the same parameters again; they start from ones and zeros.
+    eps : float, default=1e-5
+        Added to the variance.
+
+    Returns
+    -------
+    Tensor of the shape of `x`
+
+    References
+    ----------
+    Ba, Kiros, Hinton, "Layer normalization", arXiv:1607.06450, 2016.
+
+    Examples
+    --------
+    >>> import ctrain
+    >>> tape = ctrain.Tape()
+    >>> ctrain.layers.layer_norm(tape, tape.input((5, 8), name="x"), "norm").shape
+    (5, 8)
+    """
     weight = tape.parameter((x.shape[-1],), name=f"{name}.weight", init="ones", decay=False)
     bias = tape.parameter((x.shape[-1],), name=f"{name}.bias", init="zeros", decay=False)
-    return tape.add(tape.mul(normal, weight), bias)
+    return tape.layer_norm(x, weight, bias, eps=eps)
+
+
+def rms_norm(tape, x, name: str, eps: float = 1e-5):
+    """Divide the last axis by its root mean square, then scale by ``<name>.weight``.
+
+    Parameters
+    ----------
+    tape : Tape
+    x : Tensor of shape (..., n)
+    name : str
+        The same name gives the same parameter again; it starts from ones.
+    eps : float, default=1e-5
+        Added to the mean square.
+
+    Returns
+    -------
+    Tensor of the shape of `x`
+
+    References
+    ----------
+    Zhang, Sennrich, "Root mean square layer normalization", NeurIPS 2019.
+
+    Examples
+    --------
+    >>> import ctrain
+    >>> tape = ctrain.Tape()
+    >>> ctrain.layers.rms_norm(tape, tape.input((5, 8), name="x"), "norm").shape
+    (5, 8)
+    """
+    weight = tape.parameter((x.shape[-1],), name=f"{name}.weight", init="ones", decay=False)
+    return tape.rms_norm(x, weight, eps=eps)
 
 
 def batch_norm(tape, x, name: str, momentum: float = 0.1, eps: float = 1e-5):

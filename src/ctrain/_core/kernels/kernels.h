@@ -52,8 +52,9 @@ typedef void (*ct_param)(const ct_node *, const ct_frame *, ptrdiff_t rows,
 
 /* The operations: F forward, B backward, P gradient of parameter-level inputs. */
 #define CT_OPS(F, FB, FBP)                                                      \
-    FBP(matmul) FBP(affine) FBP(broadcast) FB(batch_mean) FB(batch_moments)     \
-    FBP(conv1d) FB(avg_pool1d) FB(max_pool1d) FBP(lstm) FBP(gru) FBP(rnn)       \
+    FBP(matmul) FB(batched_matmul) FBP(broadcast) FBP(embedding) FBP(conv1d)    \
+    FB(avg_pool1d) FB(max_pool1d) FBP(lstm) FBP(gru) FBP(rnn) FB(attention)     \
+    FBP(layer_norm) FBP(rms_norm) FBP(affine) FB(batch_mean) FB(batch_moments)  \
     FB(add) FB(sub) FB(mul) FB(div) FB(minimum) FB(maximum) FB(where)           \
     FB(scale) FB(neg) FB(exp) FB(log) FB(log1p) FB(sqrt) FB(square) FB(abs)     \
     FB(power) FB(clip) FB(lgamma) FB(identity) F(stop_gradient)                 \

@@ -1,4 +1,4 @@
-/* matmul, affine and broadcast: what is linear in its input. */
+/* matmul, batched_matmul and broadcast: what is linear in its inputs. */
 
 /* dst (n) += sum of the m rows of src (m, n), one chain per column. */
 CT_INLINE void FN(add_rows)(REAL *dst, const REAL *src, ptrdiff_t row, ptrdiff_t m, ptrdiff_t n)
@@ -87,83 +87,74 @@ static void FN(matmul_param)(const ct_node *node, const ct_frame *frame, ptrdiff
     }
 }
 
-/* W columns of x from j on, less their centre if there is one; the first n. */
-CT_INLINE V FN(centred)(const REAL *x, const REAL *center, ptrdiff_t n)
-{
-    if (n >= W) return center ? V_LOAD(x) - V_LOAD(center) : V_LOAD(x);
-    return center ? V_LOAD_N(x, n) - V_LOAD_N(center, n) : V_LOAD_N(x, n);
-}
+#define FLIP_ROWS 256 /* of B^T in scratch, behind what the GEMM itself may use */
+#define FLIP_COLS 160
+#define FLIP_SCRATCH (128 * 1024)
 
-/* y (m, n) = (x - center (n)) * scale (n) + shift (n). ints: rows of x in one sample, n. */
-static void FN(affine_forward)(const ct_node *node, const ct_frame *frame, ptrdiff_t rows)
+/* C (m, n) = A (m, k) B^T, or added to it; B (n, k) is transposed block by block. */
+static void FN(gemm_flipped)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *a, const REAL *b,
+                             REAL *c, int add, void *scratch)
 {
-    const ptrdiff_t m = rows * node->ints[0], n = node->ints[1];
-    const REAL *x = (const REAL *)frame->value[node->in[0]];
-    const REAL *scale = (const REAL *)frame->value[node->in[1]];
-    const REAL *shift = (const REAL *)frame->value[node->in[2]];
-    const REAL *center = node->n_in > 3 && node->in[3] >= 0
-                             ? (const REAL *)frame->value[node->in[3]]
-                             : NULL;
-    REAL *y = (REAL *)frame->value[node->out];
-    for (ptrdiff_t i = 0; i < m; i++, x += n, y += n) {
-        ptrdiff_t j = 0;
-        for (; j + W <= n; j += W) {
-            const V v = FN(centred)(x + j, center ? center + j : NULL, W);
-            V_STORE(y + j, V_FMA(v, V_LOAD(scale + j), V_LOAD(shift + j)));
-        }
-        if (j < n) {
-            const V v = FN(centred)(x + j, center ? center + j : NULL, n - j);
-            V_STORE_N(y + j, V_FMA(v, V_LOAD_N(scale + j, n - j), V_LOAD_N(shift + j, n - j)),
-                      n - j);
+    REAL *block = (REAL *)((char *)scratch + FLIP_SCRATCH);
+    for (ptrdiff_t j = 0, cols; j < n; j += cols) {
+        cols = n - j < FLIP_COLS ? n - j : FLIP_COLS;
+        for (ptrdiff_t p = 0, part; p < k; p += part) {
+            part = k - p < FLIP_ROWS ? k - p : FLIP_ROWS;
+            FN(transpose)(b + j * k + p, k, block, cols, cols, part);
+            FN(gemm)(m, cols, part, a + p, k, 1, block, cols, c + j, n, NULL, add || p, scratch);
         }
     }
 }
 
-/* dx = dy * scale */
-static void FN(affine_backward)(const ct_node *node, const ct_frame *frame, ptrdiff_t rows)
+/* C (m, n) = A (m, k) B, B (k, n) or given as (n, k).
+   ints: products in one sample, m, k, n, whether B is given transposed. */
+static void FN(batched_matmul_forward)(const ct_node *node, const ct_frame *frame,
+                                       ptrdiff_t rows)
 {
-    const ptrdiff_t m = rows * node->ints[0], n = node->ints[1];
-    const REAL *dy = (const REAL *)frame->grad[node->out];
-    const REAL *scale = (const REAL *)frame->value[node->in[1]];
-    if (node->grad[0] == CT_SKIP) return;
-    REAL *dx = (REAL *)frame->grad[node->in[0]];
-    for (ptrdiff_t i = 0; i < m; i++, dy += n, dx += n) {
-        ptrdiff_t j = 0;
-        for (; j + W <= n; j += W)
-            FN(give)(dx + j, V_LOAD(dy + j) * V_LOAD(scale + j), W, node->grad[0]);
-        if (j < n)
-            FN(give)(dx + j, V_LOAD_N(dy + j, n - j) * V_LOAD_N(scale + j, n - j), n - j,
-                     node->grad[0]);
-    }
+    const ptrdiff_t m = node->ints[1], k = node->ints[2], n = node->ints[3];
+    const REAL *a = (const REAL *)frame->value[node->in[0]];
+    const REAL *b = (const REAL *)frame->value[node->in[1]];
+    REAL *c = (REAL *)frame->value[node->out];
+    for (ptrdiff_t r = 0; r < rows * node->ints[0]; r++, a += m * k, b += k * n, c += m * n)
+        if (node->ints[4])
+            FN(gemm_flipped)(m, n, k, a, b, c, 0, frame->scratch);
+        else
+            FN(gemm)(m, n, k, a, k, 1, b, n, c, n, NULL, 0, frame->scratch);
 }
 
-/* dscale (n) = sum of dy (x - center), dshift (n) = sum of dy, elements [i0, i1). */
-static void FN(affine_param)(const ct_node *node, const ct_frame *frame, ptrdiff_t rows,
-                             int input, ptrdiff_t i0, ptrdiff_t i1, int add)
+/* dA = dC B^T and dB = A^T dC, or dA = dC B and dB = dC^T A where B is given transposed */
+static void FN(batched_matmul_backward)(const ct_node *node, const ct_frame *frame,
+                                        ptrdiff_t rows)
 {
-    const ptrdiff_t m = rows * node->ints[0], n = node->ints[1];
-    const REAL *dy = (const REAL *)frame->grad[node->out];
-    const REAL *x = (const REAL *)frame->value[node->in[0]];
-    const REAL *center = node->n_in > 3 && node->in[3] >= 0
-                             ? (const REAL *)frame->value[node->in[3]]
-                             : NULL;
-    REAL *grad = (REAL *)frame->grad[node->in[input]];
-    if (!add) memset(grad + i0, 0, sizeof(REAL) * (size_t)(i1 - i0));
-    if (input == 2) {
-        FN(add_rows)(grad + i0, dy + i0, n, m, i1 - i0);
-        return;
-    }
-    for (ptrdiff_t j = i0; j < i1; j += W) {
-        const ptrdiff_t lanes = i1 - j < W ? i1 - j : W;
-        V sum = lanes < W ? V_LOAD_N(grad + j, lanes) : V_LOAD(grad + j);
-        for (ptrdiff_t i = 0; i < m; i++) {
-            const REAL *g = dy + i * n + j;
-            const V v = FN(centred)(x + i * n + j, center ? center + j : NULL, lanes);
-            sum = V_FMA(lanes < W ? V_LOAD_N(g, lanes) : V_LOAD(g), v, sum);
+    const ptrdiff_t m = node->ints[1], k = node->ints[2], n = node->ints[3];
+    const int flipped = (int)node->ints[4], add_a = node->grad[0] == CT_ADD,
+              add_b = node->grad[1] == CT_ADD;
+    const REAL *a = (const REAL *)frame->value[node->in[0]];
+    const REAL *b = (const REAL *)frame->value[node->in[1]];
+    const REAL *dc = (const REAL *)frame->grad[node->out];
+    REAL *da = (REAL *)frame->grad[node->in[0]], *db = (REAL *)frame->grad[node->in[1]];
+    for (ptrdiff_t r = 0; r < rows * node->ints[0]; r++) {
+        const ptrdiff_t at = r * m * k, bt = r * k * n, ct = r * m * n;
+        if (node->grad[0] != CT_SKIP) {
+            if (flipped)
+                FN(gemm)(m, k, n, dc + ct, n, 1, b + bt, k, da + at, k, NULL, add_a,
+                         frame->scratch);
+            else
+                FN(gemm_flipped)(m, k, n, dc + ct, b + bt, da + at, add_a, frame->scratch);
         }
-        FN(give)(grad + j, sum, lanes, CT_ASSIGN);
+        if (node->grad[1] != CT_SKIP) {
+            if (flipped)
+                FN(gemm)(n, k, m, dc + ct, 1, n, a + at, k, db + bt, k, NULL, add_b,
+                         frame->scratch);
+            else
+                FN(gemm)(k, n, m, a + at, 1, k, dc + ct, n, db + bt, n, NULL, add_b,
+                         frame->scratch);
+        }
     }
 }
+#undef FLIP_ROWS
+#undef FLIP_COLS
+#undef FLIP_SCRATCH
 
 /* One axis of the output of broadcast: its length, and how far one step along it moves in the
    input (0: broadcast) and in the output. */

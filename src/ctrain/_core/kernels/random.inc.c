@@ -47,30 +47,37 @@ CT_INLINE void FN(philox8)(uint64_t key, uint64_t hi, uint64_t lo, VU word[4][51
     }
 }
 
-/* y = scale where the element's word is below the threshold p * 2^32, else 0. Element
-   32 g + 8 j + i of a row is word j of counter 8 g + i, so that whole vectors are stored.
-   ints = size, threshold. */
-static void FN(bernoulli_forward)(const ct_node *node, const ct_frame *frame, ptrdiff_t rows)
+/* Group g of the 32-element groups of a row: scale where the element's word is below the
+   threshold p * 2^32, else 0. Element 8 j + i is word j of counter 8 g + i, so that whole vectors
+   are stored. */
+CT_INLINE void FN(draw32)(uint64_t key, int64_t row, uint64_t g, VU threshold, REAL scale,
+                          REAL *to)
 {
     typedef REAL PART __attribute__((vector_size(CT_BITS / 64 * sizeof(REAL))));
     typedef INT BITS __attribute__((vector_size(CT_BITS / 64 * sizeof(REAL))));
+    VU word[4][512 / CT_BITS];
+    FN(philox8)(key, (uint64_t)row, 8 * g, word);
+    for (int j = 0; j < 4; j++)
+        for (int v = 0; v < 512 / CT_BITS; v++) {
+            VU w = word[j][v] & 0xFFFFFFFFu;
+            BITS hit = __builtin_convertvector(w < threshold, BITS);
+            PART part = (PART)(hit & (BITS)((PART){0} + scale));
+            memcpy(to + 8 * j + v * CT_BITS / 64, &part, sizeof part);
+        }
+}
+
+/* y = scale with probability p, else 0. ints = size, threshold. */
+static void FN(bernoulli_forward)(const ct_node *node, const ct_frame *frame, ptrdiff_t rows)
+{
     const ptrdiff_t n = node->ints[0];
     const VU threshold = (VU){0} + (uint64_t)node->ints[1];
-    const PART scale = (PART){0} + (REAL)node->floats[0];
+    const REAL scale = (REAL)node->floats[0];
     const uint64_t key = ct_mix(ct_mix(frame->seed, node->stream), frame->step);
     REAL *y = (REAL *)frame->value[node->out], last[32];
     for (ptrdiff_t r = 0; r < rows; r++, y += n)
         for (ptrdiff_t e = 0; e < n; e += 32) {
             REAL *to = n - e < 32 ? last : y + e;
-            VU word[4][512 / CT_BITS];
-            FN(philox8)(key, (uint64_t)frame->row[r], (uint64_t)e / 4, word);
-            for (int j = 0; j < 4; j++)
-                for (int v = 0; v < 512 / CT_BITS; v++) {
-                    VU w = word[j][v] & 0xFFFFFFFFu;
-                    BITS hit = __builtin_convertvector(w < threshold, BITS);
-                    PART part = (PART)(hit & (BITS)scale);
-                    memcpy(to + 8 * j + v * CT_BITS / 64, &part, sizeof part);
-                }
+            FN(draw32)(key, frame->row[r], (uint64_t)e / 32, threshold, scale, to);
             if (to == last) memcpy(y + e, last, (size_t)(n - e) * sizeof(REAL));
         }
 }

@@ -1,17 +1,31 @@
 """Rows of the operation table, by family."""
 
-from . import batch, convolution, elementwise, linear, loss, random, recurrent, reduce, shape
+from . import (
+    attention,
+    batch,
+    convolution,
+    elementwise,
+    linear,
+    loss,
+    normalization,
+    random,
+    recurrent,
+    reduce,
+    shape,
+)
 from .table import OPS, Op, Row
 
 __all__ = [
     "OPS",
     "Op",
     "Row",
+    "attention",
     "batch",
     "convolution",
     "elementwise",
     "linear",
     "loss",
+    "normalization",
     "random",
     "recurrent",
     "reduce",

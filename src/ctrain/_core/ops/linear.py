@@ -1,4 +1,4 @@
-"""Operations that are linear in their input: matmul, affine, broadcast."""
+"""Operations that are linear in each input: matmul, batched_matmul, embedding, broadcast."""
 
 from __future__ import annotations
 
@@ -27,21 +27,42 @@ def matmul(x, w, bias=None, /):
     return Row((*x.shape[:-1], n), (inner, k, n), flops=2.0 * inner * k * n)
 
 
-@op(param_reads=(0, 3), weights=(1, 2, 3), differentiable=(0, 1, 2))
-def affine(x, scale, shift, center=None, /):
-    """``(x - center) * scale + shift`` along the last axis of ``x`` (..., n); the others are (n,).
+@op(reads=(0, 1))
+def batched_matmul(a, b, /, transpose_b=False):
+    """Products of the matrices ``a`` (..., m, k) and ``b`` (..., k, n), both of the row.
 
-    ``center`` is 0 where it is absent, and has no gradient.
+    With ``transpose_b``, ``b`` is given as (..., n, k). Axes before the last two are equal: one
+    product for each place in them.
     """
-    n = x.shape[-1:]
-    if not n:
-        raise ValueError("affine: x needs an axis, its row shape is ()")
-    for name, given in (("scale", scale), ("shift", shift), ("center", center)):
-        if given is not None and given.shape != n:
-            raise ValueError(
-                f"affine: {name} must be {n} for x {x.shape}, its shape is {given.shape}"
-            )
-    return Row(x.shape, (size_of(x.shape[:-1]), *n), flops=3.0 * size_of(x.shape))
+    if len(a.shape) < 2 or len(b.shape) != len(a.shape) or a.shape[:-2] != b.shape[:-2]:
+        raise ValueError(
+            "batched_matmul: a (..., m, k) and b (..., k, n) need equal leading axes and two more: "
+            f"a is {a.shape}, b is {b.shape}"
+        )
+    m, k = a.shape[-2:]
+    n, inner = b.shape[-2:] if transpose_b else b.shape[:-3:-1]
+    if inner != k:
+        how = " transposed" if transpose_b else ""
+        raise ValueError(f"batched_matmul: inner sizes differ: a is {a.shape}, b{how} is {b.shape}")
+    outer = size_of(a.shape[:-2])
+    return Row(
+        (*a.shape[:-2], m, n), (outer, m, k, n, bool(transpose_b)), (), 2.0 * outer * m * k * n
+    )
+
+
+@op(param_reads=(0,), weights=(1,), differentiable=(1,))
+def embedding(index, table, /):
+    """Rows of ``table`` (count, n) by number: ``index`` (...) gives (..., n).
+
+    An index is rounded to the nearest whole number; one that is not in [0, count) gives NaN.
+    """
+    if len(table.shape) != 2:
+        raise ValueError(
+            f"embedding: table must have two axes (count, n), its shape is {table.shape}"
+        )
+    count, n = table.shape
+    outer = size_of(index.shape)
+    return Row((*index.shape, n), (outer, count, n), flops=outer * n)
 
 
 @op()

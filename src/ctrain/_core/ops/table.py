@@ -41,6 +41,7 @@ class Op:
     param_reads: tuple[int | str, ...]  #: values that the parameter gradient reads
     weights: tuple[int, ...]  #: inputs of parameter level in a row-level operation, see tape
     transposed: tuple[int, ...]  #: matrices among them that backward reads transposed
+    whole: tuple[int, ...]  #: those whose gradient is not cut: each piece would read all of x
     differentiable: tuple[int, ...] | None  #: inputs with a gradient; None = all, () = none
     broadcasts: bool  #: inputs are broadcast to one shape before the kernel sees them
     batch: bool  #: reads all rows of the batch; the output has no batch axis
@@ -60,6 +61,7 @@ def op(
     param_reads: tuple[int | str, ...] = (),
     weights: tuple[int, ...] = (),
     transposed: tuple[int, ...] = (),
+    whole: tuple[int, ...] = (),
     differentiable: tuple[int, ...] | None = None,
     broadcasts: bool = False,
     batch: bool = False,
@@ -86,6 +88,7 @@ def op(
             param_reads=param_reads,
             weights=weights,
             transposed=transposed,
+            whole=whole,
             differentiable=differentiable,
             broadcasts=broadcasts,
             batch=batch,
