@@ -59,6 +59,21 @@ def _pad(*shape, widths, **attributes) -> Case:
     return Case(_normal(shape), pad, {"widths": widths, **attributes})
 
 
+def sort(x):
+    return np.sort(x, axis=-1)
+
+
+def _sort(*shape) -> Case:
+    """Values that are at least 0.05 apart."""
+
+    def sample(rng, rows):
+        n = rows * int(np.prod(shape))
+        x = 0.1 * rng.permutation(n) + rng.uniform(0.0, 0.05, n) - 0.05 * n
+        return (x.reshape(rows, *shape),)
+
+    return Case(sample, sort)
+
+
 CASES: dict[str, list[Case]] = {
     "slice": [
         _slice(7, axis=0, start=2, stop=5),
@@ -123,4 +138,5 @@ CASES: dict[str, list[Case]] = {
         _pad(2, 5, 18, widths=((1, 1), (0, 0), (2, 0)), value=-3.0),
         _pad(2, 1, 3, 2, 2, 3, widths=((1, 0), (0, 1), (2, 0), (0, 2), (1, 1), (3, 0)), value=7.0),
     ],
+    "sort": [_sort(1), _sort(2), _sort(7), _sort(16), _sort(100), _sort(4, 5), _sort(2, 3, 65)],
 }

@@ -62,7 +62,8 @@ typedef void (*ct_param)(const ct_node *, const ct_frame *, ptrdiff_t rows,
     FB(sigmoid) FB(silu) FB(softplus) FB(erf)                                   \
     FB(sum) FB(mean) FB(moments) FB(max) FB(cumsum) FB(softmax) FB(log_softmax)             \
     FB(slice) FB(concat) FB(reshape) FB(transpose) FB(pad)                      \
-    F(bernoulli) FB(ratio) F(median)                                            \
+    F(bernoulli) F(random_uniform) F(random_normal) F(random_gamma)             \
+    F(random_poisson) FB(sort) FB(ratio) F(median)                              \
     FB(squared_error) FB(absolute_error) FB(huber) FB(quantile) FB(mape)        \
     FB(smape) FB(logcosh) FB(poisson) FB(log_loss)
 

@@ -201,3 +201,65 @@ static void FN(pad_backward)(const ct_node *node, const ct_frame *frame, ptrdiff
                             FN(move)(dx, dy + at * m[5] + before[5], n[5], node->grad[0]);
                         }
 }
+
+/* a comes before b: in the order of the numbers, NaN last */
+CT_INLINE int FN(before)(REAL a, REAL b) { return a < b || (b != b && a == a); }
+
+/* Element `at` sinks below larger ones in a heap whose largest is y[0]. */
+static void FN(sink)(REAL *y, ptrdiff_t at, ptrdiff_t n)
+{
+    const REAL x = y[at];
+    for (ptrdiff_t child; (child = 2 * at + 1) < n; at = child) {
+        if (child + 1 < n && FN(before)(y[child], y[child + 1])) child++;
+        if (!FN(before)(x, y[child])) break;
+        y[at] = y[child];
+    }
+    y[at] = x;
+}
+
+/* ints = cells, length of each */
+static void FN(sort_forward)(const ct_node *node, const ct_frame *frame, ptrdiff_t rows)
+{
+    const ptrdiff_t cells = rows * node->ints[0], n = node->ints[1];
+    REAL *y = (REAL *)frame->value[node->out];
+    memcpy(y, frame->value[node->in[0]], (size_t)(cells * n) * sizeof(REAL));
+    for (ptrdiff_t q = 0; q < cells; q++, y += n) {
+        for (ptrdiff_t i = n / 2; i-- > 0;) FN(sink)(y, i, n);
+        for (ptrdiff_t i = n - 1; i > 0; i--) {
+            REAL largest = y[0];
+            y[0] = y[i], y[i] = largest;
+            FN(sink)(y, 0, i);
+        }
+    }
+}
+
+/* How many of the sorted y come before x, or do not come behind it. */
+CT_INLINE ptrdiff_t FN(place)(const REAL *y, ptrdiff_t n, REAL x, int behind)
+{
+    ptrdiff_t low = 0;
+    while (low < n) {
+        ptrdiff_t middle = (low + n) / 2;
+        if (behind ? !FN(before)(x, y[middle]) : FN(before)(y[middle], x)) low = middle + 1;
+        else n = middle;
+    }
+    return low;
+}
+
+/* dx is dy of the place, the mean over their places for equal elements */
+static void FN(sort_backward)(const ct_node *node, const ct_frame *frame, ptrdiff_t rows)
+{
+    if (node->grad[0] == CT_SKIP) return;
+    const ptrdiff_t cells = rows * node->ints[0], n = node->ints[1];
+    const REAL *x = (const REAL *)frame->value[node->in[0]];
+    const REAL *y = (const REAL *)frame->value[node->out];
+    const REAL *dy = (const REAL *)frame->grad[node->out];
+    REAL *dx = (REAL *)frame->grad[node->in[0]];
+    for (ptrdiff_t q = 0; q < cells; q++, x += n, y += n, dx += n, dy += n)
+        for (ptrdiff_t i = 0; i < n; i++) {
+            const ptrdiff_t first = FN(place)(y, n, x[i], 0), end = FN(place)(y, n, x[i], 1);
+            REAL sum = dy[first];
+            for (ptrdiff_t k = first + 1; k < end; k++) sum += dy[k];
+            sum /= (REAL)(end - first);
+            dx[i] = node->grad[0] == CT_ADD ? dx[i] + sum : sum;
+        }
+}

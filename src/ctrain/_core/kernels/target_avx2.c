@@ -18,10 +18,10 @@
 #define CT_TARGET_NAME "avx2"
 #define CT_BITS 256
 #define CT_HAS_FMA 1
-#define CT_F64 0
+#define CT_F64 1
 #include "bodies.inc.h"
 #undef CT_F64
-#define CT_F64 1
+#define CT_F64 0
 #include "bodies.inc.h"
 
 #ifdef __clang__

@@ -9,8 +9,8 @@
 #define CT_TARGET_NAME "baseline"
 #define CT_BITS 128
 #define CT_HAS_FMA 0
-#define CT_F64 0
+#define CT_F64 1
 #include "bodies.inc.h"
 #undef CT_F64
-#define CT_F64 1
+#define CT_F64 0
 #include "bodies.inc.h"

@@ -11,10 +11,10 @@
 #define CT_TARGET_NAME "neon"
 #define CT_BITS 128
 #define CT_HAS_FMA 1
-#define CT_F64 0
+#define CT_F64 1
 #include "bodies.inc.h"
 #undef CT_F64
-#define CT_F64 1
+#define CT_F64 0
 #include "bodies.inc.h"
 #else
 typedef int ct_no_neon; /* this target does not exist here */

@@ -455,6 +455,35 @@ CT_INLINE V FN(vdigamma)(V x)
     return V_SELECT(x < V_SET(0), y1 + V_SET(1) / y + cot, y1);
 }
 
+#if CT_F64
+/* cos(2 pi u) = 2 sin(pi (u - 1/2))^2 - 1 for 0 <= u <= 1, to an ULP or two of 1 */
+CT_INLINE V FN(vcos_turns)(V u)
+{
+    V t = u - V_SET(0.5), s = V_SET(3.141592653589793) * t * POLYNOMIAL(SINPI, t * t);
+    return V_FMA(s + s, s, V_SET(-1));
+}
+
+/* The largest whole number up to x, x >= 0 */
+CT_INLINE V FN(vfloor)(V x)
+{
+    const V whole = V_SET(4503599627370496.0);
+    V y = (x + whole) - whole;
+    y -= V_SELECT(y > x, V_SET(1), V_SET(0));
+    return V_SELECT(V_ABS(x) < whole, y, x);
+}
+
+/* log(rate^k exp(-rate) / k!), rate > 0, k = 0, 1, ...: from 8 on Stirling's series, with
+   k log(rate / k) + k - rate = k (log(1 + s) - s), s = (rate - k) / k. */
+CT_INLINE V FN(vpoisson)(V k, V rate)
+{
+    V x = V_MAX(V_SET(8), k), inverse = V_SET(1) / x, s = (rate - x) * inverse;
+    V far = x * (FN(vlog1p)(s) - s) - inverse * POLYNOMIAL(STIRLING, inverse * inverse);
+    far -= V_FMA(V_SET(0.5), FN(vlog)(x), V_SET(0.9189385332046727));
+    V near = V_FMA(k, FN(vlog)(rate), -rate) - FN(vlgamma)(k + V_SET(1));
+    return V_SELECT(k < V_SET(8), near, far);
+}
+#endif
+
 #undef MANTISSA
 #undef MAGIC
 #undef LN2_HI
