@@ -87,7 +87,7 @@ def test_a_resumed_fit_is_the_one_that_was_not_interrupted(tmp_path, conformal):
 
     data, path = frame(), tmp_path / "fit.npz"
     given = {"model": "nhits", "max_steps": None, "max_iter": 6, "conformal": conformal,
-             "series_scaler": "standard", "tol": 0.0}  # fmt: skip
+             "series_scaler": "standard", "tol": 0.0, "season": 7}  # fmt: skip
     whole = forecaster(**given).fit(data, val_size=5)
     cut = forecaster(**given).set_callbacks(Checkpoint(path), OnEpochEnd(interrupt))
     with pytest.raises(KeyboardInterrupt):
@@ -113,6 +113,7 @@ SAVED = {
     "conformal, robust units": {"conformal": 6, "series_scaler": "robust"},
     "covariates": {"model": "tide", **COVARIATES},
     "revin": {"scaler": "revin", "series_scaler": "minmax"},
+    "seasonal units": {"loss": "mase", "season": 7, "horizon_weight": (1, 2, 3, 4)},
     "gaps": {"missing": "mask", "start_padding": True},
 }
 

@@ -125,13 +125,15 @@ def test_zero_targets():
 
 @pytest.mark.parametrize("alias, name", losses.ALIASES.items())
 def test_alias_gives_the_same_fit(alias, name):
+    assert type(losses.resolve(alias)) is losses.LOSSES[name]
+    if alias in ("mase", "msse"):  # of series: test_scaled_losses.py
+        return
     X, y = np.linspace(0.1, 1.0, 20)[:, None], np.linspace(0.1, 0.9, 20)
     one, other = (
         Regressor((3,), loss=loss, max_iter=2, random_state=0).fit(X, y).predict(X)
         for loss in (alias, name)
     )
     assert one.tobytes() == other.tobytes()
-    assert type(losses.resolve(alias)) is losses.LOSSES[name]
 
 
 # ----------------------------------------------------------- what a loss predicts, and weights

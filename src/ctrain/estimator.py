@@ -214,6 +214,11 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
         check_bool(self, "warm_start")
         check_int(self, "verbose", 0)
         losses.resolve(self.loss).validate()
+        if self.loss in ("mase", "msse") and getattr(self, "season", None) is None:
+            raise ValueError(
+                f"loss={self.loss!r} is in units of each series' seasonal naive error: it needs "
+                "the season of a Forecaster, season=24 for hours with a daily one"
+            )
         optimizers.resolve(self.optimizer)
         schedules.resolve(self.schedule)
         scorers(self)

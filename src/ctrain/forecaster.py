@@ -53,6 +53,11 @@ class Forecaster(Forecasting):
         Steps of the past that the network sees.
     loss : str, Loss or callable, default="absolute_error"
         A name or object of :mod:`ctrain.losses`; compares scaled values, the mean over the steps.
+    season : int or None, default=None
+        Steps of a season, such as 24. The loss then compares values in units of the seasonal naive
+        error of each series' training part, mean absolute (for "squared_error" root mean square),
+        instead of scaled ones: "absolute_error", also "mase", is MASE, "squared_error", also
+        "msse", the square of RMSSE.
     quantiles : sequence of float, default=None
         Levels in (0, 1) to forecast, by the quantile loss; the forecast is the one next to 0.5.
     scaler : str, Scaler or None, default="standard"
@@ -130,6 +135,7 @@ class Forecaster(Forecasting):
         horizon,
         input_size,
         loss="absolute_error",
+        season=None,
         quantiles=None,
         scaler="standard",
         series_scaler="none",
@@ -175,6 +181,7 @@ class Forecaster(Forecasting):
         self.horizon = horizon
         self.input_size = input_size
         self.loss = loss
+        self.season = season
         self.quantiles = quantiles
         self.scaler = scaler
         self.series_scaler = series_scaler
@@ -280,7 +287,8 @@ class Forecaster(Forecasting):
         validation = None
         if val_size:
             count = np.full(panel.n_series, val_size - n_out + 1)
-            validation = (draft._windows(scaled, train_stop, count), None)
+            unit = draft._unit(panel, train_stop)
+            validation = (draft._windows(scaled, train_stop, count, unit=unit), None)
         settings = draft._settings(source.n_rows if rows is None else len(rows), stops)
         saved = None if resume is None else checkpoint.read(resume)
         seed = draft._seed_of_fit() if saved is None else saved[0]["state"]["seed"]
@@ -364,10 +372,11 @@ class Forecaster(Forecasting):
     def _training_windows(self, panel: Panel, scaled: Panel, stops: np.ndarray):
         """Windows whose horizon ends before ``stops[i]``, and which of them count: None for all."""
         begins, n_in, n_out = panel.offsets[:-1], self.input_size, self.horizon
+        unit = self._unit(panel, stops)
         first = begins + (1 if self.start_padding else n_in)
         count = np.maximum(0, (stops - first - n_out) // self.step_size + 1)
         if self.window_weight is None and panel.mask.all():
-            return self._windows(scaled, first, count, self.step_size), None
+            return self._windows(scaled, first, count, self.step_size, unit=unit), None
         at, weight, rows = window_rows(first, count, self.step_size), None, None
         if self.window_weight is not None:
             values = np.where(panel.mask[at], panel.y[at], np.nan)
@@ -397,7 +406,14 @@ class Forecaster(Forecasting):
                 )
         if rows is not None and len(rows) == len(at):
             rows = None
-        return self._windows(scaled, first, count, self.step_size, weight), rows
+        return self._windows(scaled, first, count, self.step_size, weight, unit), rows
+
+    def _unit(self, panel: Panel, stops: np.ndarray) -> np.ndarray | None:
+        """In what the loss measures the errors of each series; None for scaled values."""
+        if self.season is None:
+            return None
+        squared = isinstance(self._loss(), losses.SquaredError)
+        return self._units.seasonal_error(panel, stops, self.season, squared).astype(self.dtype)
 
     def _check_values(self, panel: Panel, stops: np.ndarray) -> None:
         """Targets must be in the range of the precision, those of training in the loss's domain."""
@@ -415,12 +431,13 @@ class Forecaster(Forecasting):
 
     def _network_for(self, source: Windows, gaps: bool, seed: int) -> WindowNetwork:
         shapes = dict(zip(source.names, source.shapes, strict=True))
-        inputs = {k: v for k, v in shapes.items() if k not in ("y", "y_mask", "weight")}
+        inputs = {k: v for k, v in shapes.items() if k not in ("y", "y_mask", "y_unit", "weight")}
         weight = self.horizon_weight
         return WindowNetwork(
             self._model(), self._loss(), inputs, self.horizon, self.dtype, seed,
             scaler=scalers.resolve(self.scaler), gaps=gaps,
             horizon_weight=None if weight is None else np.asarray(weight, np.float64),
+            in_units="y_unit" in shapes,
         )  # fmt: skip
 
     # ------------------------------------------------------------------- parameters
@@ -447,6 +464,7 @@ class Forecaster(Forecasting):
         check_int(self, "input_size", 1)
         check_int(self, "step_size", 1)
         check_int(self, "conformal", 1, also=None)
+        check_int(self, "season", 1, also=None)
         check_bool(self, "start_padding")
         check_choice(self, "short", ("error", "drop"))
         check_choice(self, "dtype", ("float32", "float64"))
@@ -465,6 +483,13 @@ class Forecaster(Forecasting):
             raise ValueError(
                 f"loss={self.loss!r} needs the values as they are; got scaler={self.scaler!r}, "
                 f"series_scaler={self.series_scaler!r}: set scaler=None, series_scaler='none'"
+            )
+        if self.season is not None and isinstance(
+            self._loss(), losses.Poisson | losses.LogLoss | losses.MAPE | losses.SMAPE
+        ):
+            raise ValueError(
+                f"season={self.season} measures errors in units of each series; loss={self.loss!r} "
+                "is not of errors: set season=None, or loss='absolute_error'"
             )
         if self.quantiles is not None and not isinstance(
             losses.resolve(self.loss), losses.AbsoluteError | losses.Quantile

@@ -224,7 +224,7 @@ class Forecasting(Estimator):
         return panel.window_frame(rows.T.reshape(-1), columns)
 
     def backtest(
-        self, df, test_size, *, static=None, step_size=1, metrics=("mae", "mse"), season=1
+        self, df, test_size, *, static=None, step_size=1, metrics=("mae", "mse"), season=None
     ):
         """Score the fitted model on every window of the last rows, without a frame.
 
@@ -237,8 +237,9 @@ class Forecasting(Estimator):
         step_size : int, default=1
         metrics : sequence of str or Metric, default=("mae", "mse")
             Of :mod:`ctrain.metrics`.
-        season : int, default=1
-            Of MASE: steps of a season; the scale is from the rows before the test.
+        season : int, default=None
+            Of MASE: steps of a season; the scale is from the rows before the test. None for
+            `season` of the forecaster, or 1.
 
         Returns
         -------
@@ -251,6 +252,8 @@ class Forecasting(Estimator):
         panel = panel.check_length(*self._past_needed(test_size, "test_size"), self.short)
         rows = cross_validation_rows(panel, self.horizon, None, step_size, test_size)
         levels, ends = self._quantile_levels(), panel.offsets[1:]
+        if season is None:
+            season = self.season or 1
         scale = seasonal_scale(panel.y, panel.offsets, season, panel.mask, ends - test_size)
         scores = WindowScores(metrics, panel.n_series, self.horizon, scale=scale, levels=levels)
         most = max(1, CHUNK // panel.n_series)
@@ -281,14 +284,16 @@ class Forecasting(Estimator):
             past, reason = 1, "one row of the past"
         return past + more, f"{reason} + {what}" if more else reason
 
-    def _windows(self, panel: Panel, first, count, step_size: int = 1, weight=None) -> Windows:
+    def _windows(
+        self, panel: Panel, first, count, step_size: int = 1, weight=None, unit=None
+    ) -> Windows:
         """Windows of each series, the first of which forecasts row ``first[i]`` first."""
         whole = panel.mask.all()
         return Windows(
             panel.y, self.input_size, self.horizon, offsets=panel.offsets,
             start=first - panel.offsets[:-1] - self.input_size, count=count, step_size=step_size,
             available=None if whole else panel.mask, past=panel.past, future=panel.future,
-            static=panel.static, weight=weight,
+            static=panel.static, unit=unit, weight=weight,
         )  # fmt: skip
 
     def _at(self, panel: Panel, first, count, step_size: int, stops=None):

@@ -428,6 +428,9 @@ ALIASES = {
     "mean_absolute_percentage_error": "mape",
     "log_cosh": "logcosh",
     "cross_entropy": "log_loss",
+    # of a Forecaster, whose season says in what units
+    "mase": "absolute_error",
+    "msse": "squared_error",
 }
 
 

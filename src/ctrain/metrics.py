@@ -373,7 +373,9 @@ def coverage(y, low, high, mask=None, axis=None):
     return METRICS["coverage"].score(y, ends, mask, axis, levels=(0.0, 1.0))
 
 
-def seasonal_scale(y, offsets=None, season: int = 1, mask=None, stops=None) -> np.ndarray:
+def seasonal_scale(
+    y, offsets=None, season: int = 1, mask=None, stops=None, *, squared: bool = False
+) -> np.ndarray:
     """Mean of ``|y[t] - y[t - season]|`` of each series: what MASE divides by.
 
     Parameters
@@ -388,6 +390,8 @@ def seasonal_scale(y, offsets=None, season: int = 1, mask=None, stops=None) -> n
         Where y is available.
     stops : array of int of shape (n_series,), default=None
         Rows before which the training part of each series ends; None for all of it.
+    squared : bool, default=False
+        Whether the root of the mean square is taken instead: what RMSSE divides by.
 
     Returns
     -------
@@ -411,9 +415,10 @@ def seasonal_scale(y, offsets=None, season: int = 1, mask=None, stops=None) -> n
     if mask is not None:
         available = np.asarray(mask) != 0
         counts &= available[season:] & available[:-season]
-    distance = np.abs(y[season:] - y[:-season])[counts]
+    metric = METRICS["rmse" if squared else "mae"]
+    distance = metric.errors(y[season:], y[:-season])[counts]
     sums = np.bincount(series[counts], weights=distance, minlength=n_series)
-    return METRICS["mae"].quotient(sums, np.bincount(series[counts], minlength=n_series))
+    return metric.quotient(sums, np.bincount(series[counts], minlength=n_series))
 
 
 def _usable(scale):

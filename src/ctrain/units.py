@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from .data import Panel, SeriesScaler
+from .metrics import seasonal_scale
 
 
 class Units:
@@ -69,6 +70,28 @@ class Units:
             return mine
         own = self._statistics(panel, stops)
         return tuple(np.where(at >= 0, m, o) for m, o in zip(mine, own, strict=True))
+
+    def seasonal_error(
+        self, panel: Panel, stops: np.ndarray, season: int, squared: bool
+    ) -> np.ndarray:
+        """Error of the seasonal naive forecast of each series before ``stops[i]``, in these units.
+
+        The mean of ``|y[t] - y[t - season]|``, or the root of the mean square.
+
+        Raises
+        ------
+        ValueError
+            A series without two values a season apart, or in which all such pairs are equal.
+        """
+        error = seasonal_scale(panel.y, panel.offsets, season, panel.mask, stops, squared=squared)
+        for i in np.flatnonzero(~(error > 0))[:1]:
+            why = "these are all 0" if error[i] == 0 else "there are none"
+            raise ValueError(
+                f"series {panel.name(i)}: season={season} measures errors by the differences of "
+                f"values {season} steps apart in its training part, and {why}; leave the series "
+                "out, or set another season or None"
+            )
+        return error if self.kind == "none" else error / self.of(panel, stops)[1]
 
     def apply(self, panel: Panel, stops: np.ndarray) -> Panel:
         """A panel in these units, for `Windows`, which hides what is not available.

@@ -30,13 +30,16 @@ class WindowNetwork(Network):
         Whether some steps of the horizon may not be available.
     horizon_weight : ndarray of shape (horizon,) or None
         Weight of each step; None = all alike.
+    in_units : bool
+        Whether the loss compares what the input ``y_unit`` divides rather than scaled values.
     """
 
     def __init__(
         self, model, loss: Loss, inputs, horizon: int, dtype, seed: int, *, scaler: Scaler,
-        gaps: bool = False, horizon_weight: np.ndarray | None = None,
+        gaps: bool = False, horizon_weight: np.ndarray | None = None, in_units: bool = False,
     ) -> None:  # fmt: skip
-        self.scaler, self.gaps, self.horizon_weight = scaler, gaps, horizon_weight
+        self.scaler, self.gaps, self.in_units = scaler, gaps, in_units
+        self.horizon_weight = horizon_weight
         super().__init__(model, loss, inputs, horizon, dtype, seed)
 
     def _problem(self, tape: Tape, model, loss: Loss, inputs: dict, shape: tuple[int, ...]):
@@ -53,7 +56,13 @@ class WindowNetwork(Network):
         if tape.training:
             read["future_y"] = tape.mul(target, available) if self.gaps else target
         outputs = record_model(model, tape, read, shape, x="past_y")
-        raw = outputs["prediction"]
+        raw = compared = outputs["prediction"]
+        if self.in_units:
+            # a location is the same in both, and leaves their difference as it is
+            unit = tape.input((1,), name="y_unit")
+            unit = unit if affine is None else tape.mul(unit, affine[0])
+            factor = tape.div(1.0 if scale is None else scale, unit)
+            compared, target = tape.mul(raw, factor), tape.mul(target, factor)
         if self.gaps or self.horizon_weight is not None:
             weight = tape.constant(
                 np.ones(self.n_targets) if self.horizon_weight is None else self.horizon_weight
@@ -62,9 +71,9 @@ class WindowNetwork(Network):
                 weight = tape.mul(available, weight)
             else:
                 weight = tape.record("broadcast", weight, shape=weight.shape, batch=True)
-            cost = masked(tape, loss, raw, target, weight)
+            cost = masked(tape, loss, compared, target, weight)
         else:
-            cost = loss.record(tape, raw, target)
+            cost = loss.record(tape, compared, target)
         outputs["prediction"] = _unscaled(tape, loss.link(tape, raw), location, scale, affine)
         if not tape.training:
             for k, name in enumerate(forecast_parts(outputs)):

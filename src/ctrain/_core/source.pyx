@@ -157,6 +157,7 @@ cdef class Windows(Source):
       for all steps of the window;
     - ``static`` of shape (n_static,);
     - ``y``, ``y_mask`` of shape (horizon,): what is to be forecast;
+    - ``y_unit`` of shape (1,): in what its errors are measured;
     - ``weight``.
 
     Steps before a series begins and after it ends are 0 under every name.
@@ -181,6 +182,7 @@ cdef class Windows(Source):
     past, future : ndarray of the shape of `y` and one more axis, default=None
     static : ndarray of shape (n_series, n_static), default=None
         Without columns, like None, these leave their names out.
+    unit : ndarray of shape (n_series,), default=None
     weight : ndarray of shape (n_rows,), default=None
 
     Notes
@@ -200,7 +202,7 @@ cdef class Windows(Source):
 
     def __cinit__(
         self, y, input_size, horizon, *, offsets=None, start=0, count=None, step_size=1,
-        available=None, past=None, future=None, static=None, weight=None
+        available=None, past=None, future=None, static=None, unit=None, weight=None
     ):
         n_in, n_out = _positive("input_size", input_size), _positive("horizon", horizon)
         self.step_size = _positive("step_size", step_size)
@@ -229,6 +231,9 @@ cdef class Windows(Source):
             self._add(SERIES, "static", static[:, None], 0, 1)
         self._add(STEP, "y", y, n_in, n_out, mask)
         self._add(STEP, "y_mask", seen, n_in, n_out)
+        if unit is not None:
+            unit = _shaped("unit", unit, (self.n_series,))
+            self._add(SERIES, "y_unit", unit[:, None, None], 0, 1)
         if weight is not None:
             weight = _shaped("weight", weight, (self.n_rows,))
             self._add(ROW, "weight", weight[:, None, None], 0, 1)

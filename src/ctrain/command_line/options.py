@@ -88,7 +88,7 @@ def parser() -> argparse.ArgumentParser:
         "steps from one window to the next, default 1"))  # fmt: skip
     backtest.add_argument("--metrics", metavar="M", type=_names, default=["mae", "mse"], help=(
         f"of {', '.join(metrics.METRICS)}; default mae,mse"))  # fmt: skip
-    backtest.add_argument("--season", metavar="N", type=_count, default=1, help="of mase")
+    backtest.add_argument("--season", metavar="N", type=_count, help="of mase")
     backtest.add_argument("--out", metavar="FILE", help=(
         "the metrics by step of the horizon, .csv or .parquet"))  # fmt: skip
     _static(backtest)
