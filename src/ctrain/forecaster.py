@@ -357,7 +357,7 @@ class Forecaster(Forecasting):
         source, rows = draft._training_windows(panel, scaled, ends)
         state = State(seed=draft._seed_of_fit()) if first else self._state
         network, gaps = None if first else self._network, not panel.mask.all()
-        if first or network.training is None or (gaps and not network.gaps):
+        if first or network.training is None or not network.knows(gaps, self.start_padding):
             network = draft._network_for(source, gaps, state.seed)
             if not first:
                 network.continue_from(self._network)
@@ -435,7 +435,7 @@ class Forecaster(Forecasting):
         weight = self.horizon_weight
         return WindowNetwork(
             self._model(), self._loss(), inputs, self.horizon, self.dtype, seed,
-            scaler=scalers.resolve(self.scaler), gaps=gaps,
+            scaler=scalers.resolve(self.scaler), gaps=gaps, padded=self.start_padding,
             horizon_weight=None if weight is None else np.asarray(weight, np.float64),
             in_units="y_unit" in shapes,
         )  # fmt: skip

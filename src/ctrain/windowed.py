@@ -27,7 +27,9 @@ class WindowNetwork(Network):
     seed : int
     scaler : Scaler
     gaps : bool
-        Whether some steps of the horizon may not be available.
+        Whether some steps of training windows may not be available.
+    padded : bool
+        Whether training windows may begin before their series.
     horizon_weight : ndarray of shape (horizon,) or None
         Weight of each step; None = all alike.
     in_units : bool
@@ -36,23 +38,30 @@ class WindowNetwork(Network):
 
     def __init__(
         self, model, loss: Loss, inputs, horizon: int, dtype, seed: int, *, scaler: Scaler,
-        gaps: bool = False, horizon_weight: np.ndarray | None = None, in_units: bool = False,
+        gaps: bool = False, padded: bool = False, horizon_weight: np.ndarray | None = None,
+        in_units: bool = False,
     ) -> None:  # fmt: skip
-        self.scaler, self.gaps, self.in_units = scaler, gaps, in_units
-        self.horizon_weight = horizon_weight
+        self.scaler, self.gaps, self.padded = scaler, gaps, padded
+        self.in_units, self.horizon_weight = in_units, horizon_weight
         super().__init__(model, loss, inputs, horizon, dtype, seed)
+
+    def knows(self, gaps: bool, padded: bool) -> bool:
+        """Whether the training tape may see such windows."""
+        return self.gaps >= gaps and (self.gaps or self.padded) >= padded
 
     def _problem(self, tape: Tape, model, loss: Loss, inputs: dict, shape: tuple[int, ...]):
         target = tape.input((self.n_targets,), name="y")
         available = tape.input((self.n_targets,), name="y_mask")
         past, mask = inputs["past_y"], inputs["past_mask"]
+        if tape.training and not (self.gaps or self.padded):
+            mask = tape.constant(np.ones(mask.shape))  # no work for what is never missing
         location, scale = self.scaler.record(tape, past, mask)
         affine = self.scaler.affine(tape)
         values = _scaled(tape, past, location, scale, affine)
         if location is not None or affine is not None:
             values = tape.mul(values, mask)  # what is missing is 0 after scaling too
         target = _scaled(tape, target, location, scale, affine)
-        read = {**inputs, "past_y": values}
+        read = {**inputs, "past_y": values, "past_mask": mask}
         if tape.training:
             read["future_y"] = tape.mul(target, available) if self.gaps else target
         outputs = record_model(model, tape, read, shape, x="past_y")

@@ -133,6 +133,7 @@ def windows(label: str) -> dict[str, np.ndarray]:
     for name, n in columns.items():
         if name == "past_mask":
             made[name] = np.float64(rng.uniform(size=(ROWS, input_size)) < 0.7)
+            made[name][:, -1] = 1.0  # neuralforecast takes the last step as it is, missing or not
         else:
             made[name] = rng.uniform(-1, 1, (ROWS, *shapes[name], n))
     return made

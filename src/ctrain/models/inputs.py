@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from .._core.symbols import Level
+from ..scalers import Last
+
 
 def window(inputs: dict, model: str, covariates: bool = False):
     """Return the past of the series, row shape (input_size,): ``past_y``, or the columns ``x``.
@@ -22,6 +25,17 @@ def window(inputs: dict, model: str, covariates: bool = False):
     if len(y.shape) != 1:
         raise ValueError(f"{model}: {name} must have row shape (input_size,); got {y.shape}")
     return y
+
+
+def mask_of(inputs: dict):
+    """``past_mask``, 0 where the window is missing; None if nothing ever is."""
+    mask = inputs.get("past_mask")
+    return None if mask is None or mask.level == Level.CONSTANT else mask
+
+
+def last_value(tape, y, mask=None):
+    """Last value of a window, with a mask the last one that is available; shape (1,)."""
+    return tape.slice(y, 0, -1) if mask is None else Last().record(tape, y, mask)[0]
 
 
 def flatten(tape, tensors: list):

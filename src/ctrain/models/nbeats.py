@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from ..layers import activate, linear
 from ..layers.dense import operation
 from . import bases
-from .inputs import shaped, window
+from .inputs import last_value, mask_of, shaped, window
 from .settings import listed, require_choice, require_rate, require_size, sizes_of
 
 STACKS = ("identity", "trend", "seasonality")
@@ -104,9 +104,9 @@ class NBEATS(BaseEstimator):
         Returns
         -------
         dict of str to Tensor
-            ``prediction``; its parts of that shape, ``level`` (the last value) and the forecast of
-            each stack by its type, with its position where a type comes again; ``backcast``, what
-            the blocks explain of the window.
+            ``prediction``; its parts of that shape, ``level`` (the last value that is available)
+            and the forecast of each stack by its type, with its position where a type comes again;
+            ``backcast``, what the blocks explain of the window.
 
         Raises
         ------
@@ -131,7 +131,7 @@ class NBEATS(BaseEstimator):
                 )
                 for b in range(n)
             ]
-        return doubly_residual(tape, y, inputs.get("past_mask"), shape, stacks)
+        return doubly_residual(tape, y, mask_of(inputs), shape, stacks)
 
     def _checked(self, horizon: int) -> list[str]:
         require_size("n_harmonics", self.n_harmonics)
@@ -217,9 +217,8 @@ def doubly_residual(tape, y, mask, shape: tuple[int, ...], stacks: dict) -> dict
     dict of str to Tensor
         ``prediction``, ``level``, the forecast of each stack, ``backcast``.
     """
+    prediction = level = tape.broadcast(last_value(tape, y, mask), shape)
     residual, mask = (None if x is None else tape.slice(x, 0, None, None, -1) for x in (y, mask))
-    last = tape.slice(y, 0, -1)
-    prediction = level = tape.broadcast(last, shape)
     parts = {}
     for name, blocks in stacks.items():
         for block in blocks:

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from ..layers import linear
-from .inputs import flatten, shaped, window
+from .inputs import flatten, mask_of, shaped, window
 from .nbeats import check_block, doubly_residual, hidden_layers
 from .settings import require_choice, sizes_of
 
@@ -98,8 +98,8 @@ class NHITS(BaseEstimator):
         Returns
         -------
         dict of str to Tensor
-            ``prediction``; its parts of that shape, ``level`` (the last value) and the forecasts
-            ``stack_<s>``; ``backcast``, what the blocks explain of the window.
+            ``prediction``; its parts of that shape, ``level`` (the last available value) and the
+            forecasts ``stack_<s>``; ``backcast``, what the blocks explain of the window.
 
         Raises
         ------
@@ -122,7 +122,7 @@ class NHITS(BaseEstimator):
                 self._block(tape, f"stack_{s}.block_{b}", kernel, step, known, shape)
                 for b in range(n)
             ]
-        return doubly_residual(tape, y, inputs.get("past_mask"), shape, stacks)
+        return doubly_residual(tape, y, mask_of(inputs), shape, stacks)
 
     def _block(self, tape, name: str, kernel: int, step: int, known: list, shape):
         """Function of the residual: backcast and forecast."""

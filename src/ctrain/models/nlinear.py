@@ -7,7 +7,7 @@ import math
 from sklearn.base import BaseEstimator
 
 from ..layers import linear
-from .inputs import shaped, window
+from .inputs import last_value, mask_of, shaped, window
 
 
 class NLinear(BaseEstimator):
@@ -15,9 +15,10 @@ class NLinear(BaseEstimator):
 
     .. math:: \hat y = (y - y_L) W + b + y_L
 
-    for the window :math:`y` of shape (input_size,) with the last value :math:`y_L`. The parameters
-    are ``linear.weight`` of shape (input_size, horizon) and ``linear.bias`` of shape (horizon,);
-    with several values for a step, such as quantiles, each has a map of its own.
+    for the window :math:`y` of shape (input_size,) with the last available value :math:`y_L`;
+    missing ones count as equal to it. The parameters are ``linear.weight`` of shape (input_size,
+    horizon) and ``linear.bias`` of shape (horizon,); with several values for a step, such as
+    quantiles, each has a map of its own.
 
     References
     ----------
@@ -42,7 +43,7 @@ class NLinear(BaseEstimator):
         ----------
         tape : Tape
         inputs : dict of str to Tensor
-            ``past_y`` or ``x``, row shape (input_size,).
+            ``past_y`` or ``x``, row shape (input_size,); ``past_mask``, 0 where it is missing.
         shape : tuple of int
             ``(horizon,)`` or ``(horizon, n_values)``.
 
@@ -56,6 +57,10 @@ class NLinear(BaseEstimator):
             If the window has several axes, or if there are covariates.
         """
         y = window(inputs, "NLinear")
-        last = tape.slice(y, 0, -1)
-        forecast = linear(tape, tape.sub(y, last), math.prod(shape), "linear")
+        mask = mask_of(inputs)
+        last = last_value(tape, y, mask)
+        distance = tape.sub(y, last)
+        if mask is not None:
+            distance = tape.mul(distance, mask)
+        forecast = linear(tape, distance, math.prod(shape), "linear")
         return shaped(tape, tape.add(forecast, last), shape)
