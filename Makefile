@@ -46,8 +46,8 @@ bench: $(VENV)/bench.stamp ## every benchmark once, quickly, on this working tre
 	cd asv_benchmarks && ../$(BIN)/asv machine --yes
 	cd asv_benchmarks && ../$(BIN)/asv run --python=same --quick --show-stderr
 
-bench-peers: $(PEERS)/peers.stamp ## ctrain beside PyTorch, JAX and scikit-learn; writes docs/benchmarks.md
-	$(PEERS)/bin/python asv_benchmarks/peers.py
+bench-peers: $(PEERS)/peers.stamp ## ctrain beside its rivals; writes docs/benchmarks.md, ONLY=forecast a section
+	$(PEERS)/bin/python asv_benchmarks/peers.py $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 # The data are not part of the project; CACHE=file keeps finished results of an interrupted run.
 DATA ?= $(or $(CTRAIN_DATA),../shared/data)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from field import forecasting, uci
 from field.finished import Finished
-from peers import processor
+from peer.page import processor, sections
 from threadpoolctl import threadpool_limits
 
 HERE = Path(__file__).resolve().parent
@@ -36,12 +36,6 @@ from the data and the seeds that the protocol states.
 """
 
 
-def earlier() -> dict[str, str]:
-    """Sections of the page that is there, by title."""
-    parts = PAGE.read_text().split("\n## ")[1:] if PAGE.exists() else []
-    return {part.partition("\n")[0]: f"## {part}" for part in parts}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="folder with uci/, ett/, m4/")
@@ -59,8 +53,8 @@ def main() -> None:
         os.execve(sys.executable, sys.orig_argv, chosen)
     done = Finished(options.cache)
     written = options.sets is options.splits is None
-    sections = earlier() if written and options.only else {}
-    sections[""] = INTRODUCTION.format(
+    parts = sections(PAGE) if written and options.only else {}
+    parts[""] = INTRODUCTION.format(
         ctrain=version("ctrain"), sklearn=version("scikit-learn"), lightgbm=version("lightgbm"),
         numpy=version("numpy"), cpu=processor(), python=".".join(map(str, sys.version_info[:3])),
     )  # fmt: skip
@@ -74,11 +68,11 @@ def main() -> None:
                     f"{name}: not found: {error}. The data are not part of the project; name the "
                     "folder that holds them: make bench-accuracy DATA=/path/to/data"
                 )
-            sections[title] = f"## {title}\n\n{body}"
-            print(sections[title], flush=True)
+            parts[title] = f"## {title}\n\n{body}"
+            print(parts[title], flush=True)
     if written:
         titles = ["", *(title for title, _ in FIELDS.values())]
-        PAGE.write_text("\n".join(sections[title] for title in titles if title in sections))
+        PAGE.write_text("\n".join(parts[title] for title in titles if title in parts))
         print(f"written to {PAGE.relative_to(HERE.parent)}")
 
 

@@ -1,134 +1,27 @@
-"""ctrain beside PyTorch, JAX and scikit-learn, and beside what the machine can do.
+"""ctrain beside PyTorch, JAX, scikit-learn and neuralforecast, and beside what the machine can do.
 
 Every library runs in a process of its own for each number of threads; one works at a time, in
 turns of a fraction of a second, so that all see the same machine. A number is the median over the
-rounds. A whole run writes ``docs/benchmarks.md``; ``--quick`` and ``--only`` print alone.
+rounds. It writes ``docs/benchmarks.md``, with ``--only`` those sections of it; ``--quick`` prints
+alone.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
-import sys
-from dataclasses import dataclass, field
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 from peer import native, problem
+from peer.contest import NAMES, Bench
+from peer.forecasting import forecast
+from peer.page import RATIO_HEAD, processor, sections, table, us, verdict
 
-HERE = Path(__file__).resolve().parent
-PAGE = HERE.parent / "docs" / "benchmarks.md"
-NAMES = {
-    "with_ctrain": "ctrain", "with_torch": "PyTorch", "with_jax": "JAX",
-    "with_sklearn": "scikit-learn", "with_neuralforecast": "neuralforecast", "native": "C",
-}  # fmt: skip
-#: what a shell may have set to force slower or other kernels; every library decides for itself
-TUNING = ("OPENBLAS_", "OMP_", "GOMP_", "KMP_", "MKL_", "XLA_", "JAX_", "ATEN_", "DNNL_", "ONEDNN_",
-          "NPY_", "CTRAIN_")  # fmt: skip
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 RIVALS = ("with_torch", "with_jax", "with_sklearn")
-
-
-class Contestant:
-    """One library in its own process."""
-
-    def __init__(self, module: str, threads: int) -> None:
-        count = str(threads)
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(TUNING)}
-        environment = inherited | {
-            "OMP_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count, "MKL_NUM_THREADS": count,
-            "NPROC": count, "JAX_PLATFORMS": "cpu",
-        }  # fmt: skip
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "peer.worker", module, count],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=HERE, env=environment,
-        )  # fmt: skip
-        self.module, self.threads = module, threads
-
-    def ask(self, **request) -> dict:
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self.module} ended while it did {request}; see above")
-        return json.loads(line)
-
-    def close(self) -> None:
-        self.process.stdin.close()
-        self.process.wait()
-
-
-@dataclass
-class Bench:
-    """The processes of a run, and how long it measures."""
-
-    rounds: int
-    seconds: float
-    contestants: dict[tuple[str, int], Contestant] = field(default_factory=dict)
-
-    def compare(self, *entries) -> tuple[list[float], list[dict]]:
-        """Seconds per unit and info of each entry (module, threads, kind, arguments), interleaved.
-
-        An entry gets a process of its own, unless an earlier call has left one behind.
-        """
-        taken, infos = [], []
-        for module, threads, kind, args in entries:
-            key = next(
-                k for i in range(len(entries))
-                if (k := (module, threads, i)) not in taken
-            )  # fmt: skip
-            taken.append(key)
-            if key not in self.contestants:
-                self.contestants[key] = Contestant(module, threads)
-            infos.append(self.contestants[key].ask(do="prepare", kind=kind, args=args))
-        times = [[] for _ in entries]
-        for turn in range(self.rounds):
-            for i in range(len(entries)):
-                i = (i + turn) % len(entries)  # nobody always comes first
-                answer = self.contestants[taken[i]].ask(do="round", seconds=self.seconds)
-                times[i].append(answer["seconds"])
-        return [median(t) for t in times], infos
-
-    def once(self, module: str, threads: int, kind: str, args: dict) -> dict:
-        """The info of a piece of work in a fresh process."""
-        contestant = Contestant(module, threads)
-        try:
-            return contestant.ask(do="prepare", kind=kind, args=args)
-        finally:
-            contestant.close()
-
-    def close(self) -> None:
-        for contestant in self.contestants.values():
-            contestant.close()
-
-
-def table(*rows: tuple) -> str:
-    """A Markdown table; the first row is the head."""
-    cells = [[str(c) for c in row] for row in rows]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-    lines = [
-        "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |"
-        for row in cells
-    ]
-    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
-    return "\n".join(lines)
-
-
-def us(seconds: float) -> str:
-    return f"{seconds * 1e6:,.{2 if seconds < 1e-4 else 0}f} us"
-
-
-def verdict(measured: float, asked: float, below: bool = False) -> str:
-    return "yes" if (measured <= asked if below else measured >= asked) else "**no**"
-
-
-# ------------------------------------------------------------------------------ pieces of work
-
-RATIO_HEAD = ("work", "threads", "rival", "ctrain", "rival's time", "ratio", "asked", "ok")
 
 
 def machine(bench: Bench) -> str:
@@ -368,83 +261,6 @@ def ladder(bench: Bench) -> str:
     )
 
 
-def forecast(bench: Bench) -> str:
-    """Time of a step: that of a fit with more steps less that of one with fewer."""
-    small = {"n_series": 4, "rows": 10_000, "horizon": 24, "input_size": 168, "batch": 256}
-    large = {"n_series": 7, "rows": 57_600, "horizon": 96, "input_size": 480, "batch": 256}
-    # fewer and more steps of each library, so that both take long enough to be told apart
-    works = [
-        ("DLinear", small, (50, 1050), (2, 12), 200),
-        ("MLP", small, (5, 45), (2, 12), 4.3),
-        ("NHITS", small, (5, 35), (2, 12), 3.5),
-        ("NBEATS", small, (5, 35), (2, 12), 6),
-        ("NHITS", large, (3, 13), (1, 5), 6),
-    ]
-    rows, pace = [(*RATIO_HEAD, "windows/s, both")], {}
-    for model, shape, ours, theirs, asked in works:
-        work = {"model": model, **shape}
-        entries = [
-            (module, 2, "forecast_fit", work | {"steps": steps})
-            for module, counts in ((FORECASTS, ours), ("with_neuralforecast", theirs))
-            for steps in counts
-        ]
-        times, infos = bench.compare(*entries)
-        if len({info["weights"] for info in infos}) > 1:
-            raise RuntimeError(f"{model}: not the same network: {infos}")
-        mine, other = (
-            (times[k + 1] - times[k]) / (counts[1] - counts[0])
-            for k, counts in ((0, ours), (2, theirs))
-        )
-        pace.setdefault(model, shape["batch"] / mine)
-        rows.append((
-            f"step of {model}, {_shape(shape)}", 2, NAMES["with_neuralforecast"], us(mine),
-            us(other), f"{other / mine:.2f}x", f"{asked}x", verdict(other / mine, asked),
-            f"{shape['batch'] / mine:,.0f}, {shape['batch'] / other:,.0f}",
-        ))  # fmt: skip
-    (mine, other), _ = bench.compare(
-        (FORECASTS, 2, "air_passengers", {}), ("with_neuralforecast", 2, "air_passengers", {})
-    )
-    rows.append((
-        "AirPassengers: import, 500 steps of N-HiTS, predict", 2, NAMES["with_neuralforecast"],
-        f"{mine:.2f} s", f"{other:.2f} s", f"{other / mine:.2f}x", "10x",
-        verdict(other / mine, 10), "-",
-    ))  # fmt: skip
-    one = {"horizon": 24, "input_size": 168, "calls": 10}
-    (array, frame, other), _ = bench.compare(
-        (FORECASTS, 2, "forecast_predict", one | {"form": "array"}),
-        (FORECASTS, 2, "forecast_predict", one),
-        ("with_neuralforecast", 2, "forecast_predict", one),
-    )
-    latency = table(
-        ("predict one series, N-HiTS, 168 steps to 24", "ctrain", "asked", "ok", "neuralforecast"),
-        ("from an array", us(array), "1 ms", verdict(array, 1e-3, below=True), "-"),
-        ("from a frame", us(frame), "2 ms", verdict(frame, 2e-3, below=True), us(other)),
-    )
-    peaks = [
-        bench.once(module, 2, "forecast_memory", {"model": "NHITS", **large, "steps": 5})["peak"]
-        for module in (FORECASTS, "with_neuralforecast")
-    ]
-    memory = table(
-        ("N-HiTS, " + _shape(large), "ctrain", "neuralforecast", "share", "asked", "ok"),
-        ("peak of the process, import and data included", *(f"{p * 1e-6:,.0f} MB" for p in peaks),
-         f"{peaks[0] / peaks[1]:.2f}", "0.20", verdict(peaks[0], peaks[1] / 5, below=True)),
-    )  # fmt: skip
-    return (
-        "The same model of neuralforecast's default size, windows of the same series, Adam with "
-        "the same rate, mean absolute error, no clipping, no validation; a step is the difference "
-        "of two fits by the steps that they differ in. N-HiTS, the smaller series: "
-        f"{pace['NHITS']:,.0f} windows/s, asked 11,000: {verdict(pace['NHITS'], 11_000)}.\n\n"
-        f"{table(*rows)}\n\n{latency}\n\n{memory}"
-    )
-
-
-FORECASTS = "forecast_with_ctrain"
-
-
-def _shape(shape: dict) -> str:
-    return "{n_series} x {rows:,}, {input_size} to {horizon}, batch {batch}".format(**shape)
-
-
 def _square(width: int) -> list[int]:
     return [width, width, width, 1]
 
@@ -479,8 +295,9 @@ WORKS = {
 INTRODUCTION = """\
 # Benchmarks
 
-Written by `make bench-peers` on {day}, on **{cpu}**, {cores} cores: ctrain {ctrain}
-({target} kernels), PyTorch {torch}, JAX {jax}, scikit-learn {sklearn}, Python {python}.
+Written by `make bench-peers`, or one section of it by `make bench-peers ONLY=forecast`, on
+**{cpu}**, {cores} cores: ctrain {ctrain} ({target} kernels), PyTorch {torch}, JAX {jax},
+scikit-learn {sklearn}, neuralforecast {neuralforecast}, Python {python}.
 
 The same network (ReLU), data, AdamW and order of rows for all, float32. ctrain's times are those
 of whole steps: gathering, forward, loss, backward, norm, clipping, update. JAX (`jit`, `lax.scan`
@@ -490,17 +307,10 @@ its own initial weights) do not clip and so do a little less. The norm's bound i
 gradient is shortened: ctrain, PyTorch and JAX walk the same way, as their losses show.
 
 Variables that tune libraries (`OPENBLAS_CORETYPE` ...) are removed: each chooses its own kernels.
-Each library runs in a process of its own; they take turns of {seconds} s in {rounds} rounds, and
-each number is the median over them. With one thread a process is bound to one core. *Asked* is
-what the project set itself; *ratio* is the rival's time over ctrain's.
+Each library runs in a process of its own; they take turns of at least {seconds} s in several
+rounds, and each number is the median over them. With one thread a process is bound to one core.
+*Asked* is what the project set itself; *ratio* is the rival's time over ctrain's.
 """
-
-
-def processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return os.uname().machine
 
 
 def introduction(bench: Bench) -> str:
@@ -508,10 +318,10 @@ def introduction(bench: Bench) -> str:
 
     config = show_config()
     return INTRODUCTION.format(
-        day=date.today().isoformat(), cpu=processor(), cores=len(os.sched_getaffinity(0)),
-        ctrain=config["ctrain"], target=config["target"], torch=version("torch"),
-        jax=version("jax"), sklearn=version("scikit-learn"), python=config["python"],
-        rounds=bench.rounds, seconds=bench.seconds,
+        cpu=processor(), cores=len(os.sched_getaffinity(0)), ctrain=config["ctrain"],
+        target=config["target"], torch=version("torch"), jax=version("jax"),
+        sklearn=version("scikit-learn"), neuralforecast=version("neuralforecast"),
+        python=config["python"], seconds=bench.seconds,
     )  # fmt: skip
 
 
@@ -520,23 +330,26 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few short rounds; writes nothing")
     parser.add_argument(
         "--only", nargs="+", choices=WORKS, metavar="WORK",
-        help=f"some of {', '.join(WORKS)}; writes nothing",
+        help=f"some of {', '.join(WORKS)}; the other sections stay as they are",
     )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=None)
     options = parser.parse_args()
     rounds = options.rounds or (3 if options.quick else 11)
     bench = Bench(rounds, 0.05 if options.quick else 0.2)
+    parts = sections(PAGE) if options.only else {}
+    parts[""] = introduction(bench)
     try:
-        sections = [introduction(bench)]
         for name in options.only or WORKS:
             title, work = WORKS[name]
-            sections.append(f"## {title}\n\n{work(bench)}\n")
-            print(sections[-1], flush=True)
+            told = f"Measured on {date.today().isoformat()} in {rounds} rounds."
+            parts[title] = f"## {title}\n\n{told}\n\n{work(bench)}\n"
+            print(parts[title], flush=True)
     finally:
         bench.close()
-    if not options.quick and not options.only:
-        PAGE.write_text("\n".join(sections))
-        print(f"written to {PAGE.relative_to(HERE.parent)}")
+    if not options.quick:
+        titles = ["", *(title for title, _ in WORKS.values())]
+        PAGE.write_text("\n".join(parts[title] for title in titles if title in parts))
+        print("written to docs/benchmarks.md")
 
 
 if __name__ == "__main__":

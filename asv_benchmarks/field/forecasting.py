@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from peers import table, verdict
+from peer.page import table, verdict
 from sklearn.base import BaseEstimator, clone
 
 from ctrain import Forecaster

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import lightgbm
 import numpy as np
-from peers import table, verdict
+from peer.page import table, verdict
 from scipy.stats import loguniform
 from sklearn.base import RegressorMixin, clone
 from sklearn.compose import TransformedTargetRegressor

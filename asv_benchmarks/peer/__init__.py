@@ -1,1 +1,1 @@
-"""One module for each library that peers.py compares; each runs in a process of its own."""
+"""The parts of peers.py; `with_*`, `native` and `forecast_*` run in processes of their own."""
