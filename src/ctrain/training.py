@@ -47,7 +47,7 @@ def check(network: Network, settings: Settings) -> None:
         return
     if settings.l1:
         raise ValueError("optimizer='lbfgs' needs a smooth objective; l1 must be 0.0, use alpha")
-    if any(node.op == "bernoulli" for node in network.training.nodes):
+    if any(node.draws for node in network.training.nodes):
         raise ValueError("optimizer='lbfgs' needs a deterministic objective; dropout must be 0.0")
     if network.training.tracked:
         raise ValueError(

@@ -10,7 +10,9 @@ from .random import bernoulli_twin
 DRAWN = 32  # queries that one draw gives weights of a key
 
 
-def attention(q, k, v, n_heads=1, causal=False, scale=None, rate=0.0, *, seed, stream, step):
+def attention(
+    q, k, v, n_heads=1, causal=False, scale=None, rate=0.0, *, seed, stream, step, dtype
+):  # fmt: skip
     def heads(x):  # (rows, lead, heads, time, size)
         x = x.reshape(len(x), -1, *x.shape[-2:-1], n_heads, x.shape[-1] // n_heads)
         return x.swapaxes(-2, -3)

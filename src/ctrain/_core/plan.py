@@ -303,7 +303,7 @@ def _backward(tape, nodes, stages, stage_of, total, wanted):
                     stages[s].rows_back.append(k)
                 else:
                     stages[s].single_back.append(k)
-                if row.overwrites or node.kept or any(m != SKIP for m in modes[k]):
+                if node.kept or any(m != SKIP for m in modes[k]):
                     transposed += [node.inputs[i].id for i in row.transposed]
     return modes, uses, continued, list(dict.fromkeys(transposed))
 

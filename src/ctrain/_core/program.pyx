@@ -224,7 +224,7 @@ cdef class Program:
             node.kept = plan.kept[k].id if k in plan.kept else -1
             node.ints, node.floats, node.grad = ints, floats, modes
             node.stream = plan.tape.stream(recorded)
-            self.has_random = self.has_random or OPS[recorded.op].random
+            self.has_random = self.has_random or recorded.draws
             self.reads_batch[k] = OPS[recorded.op].batch
             if recorded.op != "broadcast":
                 self.param_inputs[k] = sum(1 << i for i in OPS[recorded.op].weights)

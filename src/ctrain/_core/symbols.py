@@ -119,3 +119,8 @@ class Node:
     def row(self) -> Op:
         """The operation's row of the table."""
         return OPS[self.op]
+
+    @property
+    def draws(self) -> bool:
+        """Whether it draws random numbers."""
+        return self.row.random and self.attributes.get("rate") != 0.0

@@ -46,9 +46,6 @@ class Op:
     broadcasts: bool  #: inputs are broadcast to one shape before the kernel sees them
     batch: bool  #: reads all rows of the batch; the output has no batch axis
     random: bool  #: draws random numbers, keyed by the identity of each row
-    #: backward writes what the parameter gradient reads into the output's gradient, so it runs
-    #: even where no row-level input wants one
-    overwrites: bool
 
     @property
     def doc(self) -> str:
@@ -66,7 +63,6 @@ def op(
     broadcasts: bool = False,
     batch: bool = False,
     random: bool = False,
-    overwrites: bool = False,
 ) -> Callable[[Callable[..., Row]], Callable[..., Row]]:
     """Enter the decorated shape rule into the table under its own name."""
 
@@ -93,7 +89,6 @@ def op(
             broadcasts=broadcasts,
             batch=batch,
             random=random,
-            overwrites=overwrites,
         )
         return rule
 
