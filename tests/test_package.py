@@ -51,12 +51,17 @@ def test_public_names_exist_and_are_sorted():
 
 
 def test_importing_ctrain_is_cheap(tmp_path):
-    """Less than 0.1 s over sklearn.base: the best of five, since the machine does other things."""
+    """Less than 0.1 s over sklearn.base: of the processor, which may do other things meanwhile.
+
+    Of compiled modules, as pip leaves them, also where PYTHONDONTWRITEBYTECODE is set.
+    """
     code = (
-        "import time, sklearn.base; start = time.perf_counter(); import ctrain; "
-        "print(time.perf_counter() - start)"
+        "import time, sklearn.base; start = time.process_time(); import ctrain; "
+        "print(time.process_time() - start)"
     )
-    assert min(float(run(sys.executable, "-c", code, cwd=tmp_path)) for _ in range(5)) < 0.1
+    compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(tmp_path / "compiled")}
+    times = [float(run(sys.executable, "-c", code, cwd=tmp_path, **compiled)) for _ in range(5)]
+    assert min(times) < 0.1
 
 
 def test_importing_ctrain_loads_no_extra_and_prints_nothing(tmp_path):

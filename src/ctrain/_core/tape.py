@@ -473,7 +473,7 @@ def _common_shape(op: str, tensors: list[Tensor]) -> tuple[int, ...]:
 
 def _method(op: Op):
     """``Tape.<op>``: binds attributes by name or position, as the shape rule declares them."""
-    signature = inspect.signature(op.rule)
+    signature = op.signature
     names = list(signature.parameters)
     variadic = op.inputs[0].startswith("*")
     hidden = {"batch"} & set(op.attributes)

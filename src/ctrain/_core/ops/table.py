@@ -33,6 +33,7 @@ class Op:
 
     name: str
     rule: Callable[..., Row]
+    signature: inspect.Signature  #: of the rule
     family: str
     inputs: tuple[str, ...]  #: names of the tensor parameters; a single "*xs" takes any number
     optional: int  #: how many of the last tensor parameters may be None
@@ -67,13 +68,15 @@ def op(
     """Enter the decorated shape rule into the table under its own name."""
 
     def enter(rule: Callable[..., Row]) -> Callable[..., Row]:
-        parameters = inspect.signature(rule).parameters.values()
+        signature = inspect.signature(rule)
+        parameters = signature.parameters.values()
         tensors = [p for p in parameters if p.kind is p.POSITIONAL_ONLY]
         variadic = [p for p in parameters if p.kind is p.VAR_POSITIONAL]
         name = rule.__name__.rstrip("_")
         OPS[name] = Op(
             name=name,
             rule=rule,
+            signature=signature,
             family=rule.__module__.rpartition(".")[2],
             inputs=("*" + variadic[0].name,) if variadic else tuple(p.name for p in tensors),
             optional=sum(p.default is None for p in tensors),
