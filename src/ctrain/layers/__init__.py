@@ -1,7 +1,9 @@
 """Layers: what declares parameters and records the operations on them, for any model."""
 
+from .attention import multi_head_attention, transformer_encoder_layer
 from .convolution import conv1d
 from .dense import ACTIVATIONS, activate, dense, linear
+from .embedding import embedding, learned_positions, sinusoidal_positions
 from .normalization import batch_norm, layer_norm, rms_norm, weight_norm
 from .recurrent import gru, lstm, rnn
 
@@ -11,11 +13,16 @@ __all__ = [
     "batch_norm",
     "conv1d",
     "dense",
+    "embedding",
     "gru",
     "layer_norm",
+    "learned_positions",
     "linear",
     "lstm",
+    "multi_head_attention",
     "rms_norm",
     "rnn",
+    "sinusoidal_positions",
+    "transformer_encoder_layer",
     "weight_norm",
 ]

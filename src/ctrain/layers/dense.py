@@ -55,17 +55,19 @@ def dense(tape, x, units: int, name: str):
     return tape.matmul(x, weight, bias)
 
 
-def linear(tape, x, units: int, name: str):
+def linear(tape, x, units: int, name: str, *, bias: bool = True):
     """Record ``x @ weight + bias``, both uniform in ``1 / sqrt(n_in)`` around zero at the start.
 
     The dense layer of the forecasting models: what PyTorch's, and so the published ones, start
-    from. Otherwise as `dense`.
+    from. With ``bias=False`` there is none. Otherwise as `dense`.
     """
     bound = 1.0 / math.sqrt(x.shape[-1])
     start = Uniform(-bound, bound)
     weight = tape.parameter((x.shape[-1], units), name=f"{name}.weight", init=start)
-    bias = tape.parameter((units,), name=f"{name}.bias", init=start, decay=False)
-    return tape.matmul(x, weight, bias)
+    shift = None
+    if bias:
+        shift = tape.parameter((units,), name=f"{name}.bias", init=start, decay=False)
+    return tape.matmul(x, weight, shift)
 
 
 def activate(tape, x, activation: str):

@@ -1,0 +1,163 @@
+"""PyTorch's attention and encoder layer, the oracle of test_attention.py.
+
+``python tests/reference/make_attention.py`` rewrites attention.npz; it needs torch, the tests do
+not. Inputs and weights are made here from names and shapes, so only outputs and gradients are
+stored. Everything is float64.
+"""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+STORE = Path(__file__).with_name("attention.npz")
+ROWS = 3
+
+#: label: shapes of query, key and value (equal names are one tensor), heads, causal, bias
+ATTENTIONS = {
+    "self": ({"x": (7, 6)}, 3, False, True),
+    "causal": ({"x": (7, 6)}, 2, True, True),
+    "one head, no bias": ({"x": (5, 4)}, 1, False, False),
+    "cross": ({"query": (4, 6), "key": (9, 5), "value": (9, 3)}, 2, False, True),
+    "one step": ({"x": (1, 4)}, 2, True, True),
+    "long": ({"x": (70, 8)}, 2, True, True),
+}
+#: label: shape, heads, units, activation, norm_first, causal
+ENCODERS = {
+    "post-norm": ((7, 6), 2, 10, "relu", False, False),
+    "pre-norm": ((7, 6), 3, 10, "gelu", True, False),
+    "post-norm causal": ((6, 4), 2, 7, "gelu", False, True),
+}
+
+
+def made(label: str, name: str, *shape: int) -> np.ndarray:
+    """An input or a parameter by its name and shape in ctrain."""
+    rng = np.random.RandomState(zlib.crc32(f"{label} {name}".encode()))
+    bound = 1.5 / np.sqrt(shape[0]) if name.endswith("weight") else 1.0
+    return rng.uniform(-bound, bound, shape)
+
+
+def stored(label: str) -> dict[str, np.ndarray]:
+    """Arrays of one case."""
+    with np.load(STORE) as arrays:
+        start = f"{label}: "
+        return {k.removeprefix(start): v for k, v in arrays.items() if k.startswith(start)}
+
+
+# ------------------------------------------------------------------------------ PyTorch's side
+
+
+def _load(label: str, name: str, weight, bias) -> None:
+    """Fill a linear layer, or the part of one that `weight` and `bias` are views of."""
+    import torch
+
+    weight.data.copy_(torch.tensor(made(label, f"{name}.weight", *weight.shape[::-1]).T))
+    if bias is not None:
+        bias.data.copy_(torch.tensor(made(label, f"{name}.bias", *bias.shape)))
+
+
+def _projections(layer, name: str):
+    """The four linear layers of an attention: name, weight, bias, and the same of gradients."""
+    n, joint = layer.embed_dim, layer.in_proj_weight
+    for k, part in enumerate(("query", "key", "value")):
+        own = slice(k * n, (k + 1) * n)
+        weight = getattr(layer, f"{part[0]}_proj_weight") if joint is None else joint
+        at = slice(None) if joint is None else own
+        yield f"{name}.{part}", weight, at, layer.in_proj_bias, own
+    yield f"{name}.out", layer.out_proj.weight, slice(None), layer.out_proj.bias, slice(None)
+
+
+def _gradients(name: str, weight, at, bias, own) -> dict[str, np.ndarray]:
+    answers = {f"{name}.weight": weight.grad[at].numpy().T}
+    if bias is not None:
+        answers[f"{name}.bias"] = bias.grad[own].numpy()
+    return answers
+
+
+def _answers(label: str, y, inputs: dict, linears: list) -> dict[str, np.ndarray]:
+    import torch
+
+    (y * torch.tensor(made(label, "upstream", *y.shape))).sum().backward()
+    answers = {"output": y.detach().numpy()} | {k: x.grad.numpy() for k, x in inputs.items()}
+    for linear in linears:
+        answers |= _gradients(*linear)
+    return answers
+
+
+def _inputs(label: str, shapes: dict) -> dict:
+    import torch
+
+    return {
+        name: torch.tensor(made(label, name, ROWS, *shape), requires_grad=True)
+        for name, shape in shapes.items()
+    }
+
+
+def _mask(steps: int):
+    import torch
+
+    return torch.ones(steps, steps, dtype=torch.bool).triu(1)
+
+
+def attention(label: str) -> dict[str, np.ndarray]:
+    """Output, and gradients of ``sum(output * upstream)``."""
+    import torch
+
+    shapes, heads, causal, bias = ATTENTIONS[label]
+    inputs = _inputs(label, shapes)
+    tensors = list(inputs.values()) * (1 if len(inputs) == 3 else 3)
+    query, key, value = (x.shape[-1] for x in tensors)
+    layer = torch.nn.MultiheadAttention(
+        query, heads, bias=bias, kdim=key, vdim=value, batch_first=True
+    )
+    linears = list(_projections(layer, "attention"))
+    for name, weight, at, shift, own in linears:
+        _load(label, name, weight[at], None if shift is None else shift[own])
+    mask = _mask(tensors[0].shape[1]) if causal else None
+    y, _ = layer(*tensors, attn_mask=mask, need_weights=False)
+    return _answers(label, y, inputs, linears)
+
+
+def encoder(label: str) -> dict[str, np.ndarray]:
+    """The same of an encoder layer."""
+    import torch
+
+    shape, heads, units, activation, norm_first, causal = ENCODERS[label]
+    inputs = _inputs(label, {"x": shape})
+    layer = torch.nn.TransformerEncoderLayer(
+        shape[-1], heads, units, 0.0, activation, batch_first=True, norm_first=norm_first
+    )
+    every = slice(None)
+    linears = [
+        *_projections(layer.self_attn, "layer.attention"),
+        ("layer.hidden", layer.linear1.weight, every, layer.linear1.bias, every),
+        ("layer.output", layer.linear2.weight, every, layer.linear2.bias, every),
+    ]
+    for name, weight, at, shift, own in linears:
+        _load(label, name, weight[at], shift[own])
+    for k, norm in enumerate((layer.norm1, layer.norm2), start=1):
+        linears.append((f"layer.norm_{k}", norm.weight, every, norm.bias, every))
+        for part, vector in (("weight", norm.weight), ("bias", norm.bias)):
+            values = made(label, f"layer.norm_{k}.{part}", *vector.shape)
+            vector.data.copy_(torch.tensor(values))
+    y = layer(inputs["x"], src_mask=_mask(shape[0]) if causal else None)
+    return _answers(label, y, inputs, linears)
+
+
+def main() -> None:
+    """Write the store."""
+    import torch
+
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)
+    kept = {"torch": np.array(torch.__version__)}
+    for function, labels in ((attention, ATTENTIONS), (encoder, ENCODERS)):
+        for label in labels:
+            kept.update({f"{label}: {k}": v for k, v in function(label).items()})
+    np.savez_compressed(STORE, **kept)
+
+
+if __name__ == "__main__":
+    main()
