@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ctrain import Forecaster
-from ctrain.models import MLP, NBEATS, NHITS, DLinear, NLinear, TiDE
+from ctrain.models import MLP, NBEATS, NHITS, TCN, DLinear, NLinear, TiDE
 
 HORIZON, INPUT_SIZE = 4, 8
 TWO = ((8, 8), (8, 8))
@@ -18,6 +18,7 @@ SMALL = {
     "nbeats": NBEATS(mlp_units=TWO),
     "nhits": NHITS(mlp_units=TWO),
     "tide": TiDE(hidden_size=8, decoder_output_dim=2, temporal_decoder_dim=4),
+    "tcn": TCN(dilations=(1, 2), encoder_hidden_size=4, decoder_hidden_size=4),
 }
 
 

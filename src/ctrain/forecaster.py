@@ -29,6 +29,7 @@ MODELS = {
     "nbeats": models.NBEATS,
     "nhits": models.NHITS,
     "tide": models.TiDE,
+    "tcn": models.TCN,
 }
 
 
@@ -41,7 +42,7 @@ class Forecaster(Forecasting):
     Parameters
     ----------
     model : str, callable or object, default="nhits"
-        nlinear, dlinear, mlp, nbeats, nhits, tide, an object of :mod:`ctrain.models`, or one of
+        nlinear, dlinear, mlp, nbeats, nhits, tide, tcn, an object of :mod:`ctrain.models`, or
         your own: ``model(tape, past_y)``, or ``record(tape, inputs, shape)`` with the inputs
         ``past_y``, ``past_mask`` of shape (input_size,), ``past`` (input_size, n_hist_exog),
         ``future`` (input_size + horizon, n_futr_exog) and ``static`` (n_stat_exog,), as far as

@@ -6,6 +6,7 @@ from .nbeats import NBEATS
 from .nhits import NHITS
 from .nlinear import NLinear
 from .standardized import Standardized
+from .tcn import TCN
 from .tide import TiDE
 
-__all__ = ["MLP", "NBEATS", "NHITS", "DLinear", "NLinear", "Standardized", "TiDE"]
+__all__ = ["MLP", "NBEATS", "NHITS", "TCN", "DLinear", "NLinear", "Standardized", "TiDE"]

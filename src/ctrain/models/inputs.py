@@ -1,4 +1,4 @@
-"""What a model reads: the window of a series, flat vectors."""
+"""What a model reads: the window of a series, as a vector or step by step; flat vectors."""
 
 from __future__ import annotations
 
@@ -18,13 +18,40 @@ def window(inputs: dict, model: str, covariates: bool = False):
     if given and not covariates:
         raise ValueError(
             f"{model} takes no covariates; got {', '.join(given)}: "
-            "leave them out, or take MLP, NHITS or TiDE"
+            "leave them out, or take MLP, NHITS, TiDE or TCN"
         )
     name = "past_y" if "past_y" in inputs else "x"
     y = inputs[name]
     if len(y.shape) != 1:
         raise ValueError(f"{model}: {name} must have row shape (input_size,); got {y.shape}")
     return y
+
+
+def sequence(tape, inputs: dict, model: str):
+    """Each step of the window with its covariates, row shape (input_size, n).
+
+    Columns are the value, or those of ``x``; then ``past``, ``static`` and ``future``.
+
+    Raises
+    ------
+    ValueError
+        If the window has more axes than time and columns.
+    """
+    name = "past_y" if "past_y" in inputs else "x"
+    h = inputs[name]
+    if len(h.shape) not in ((1,) if name == "past_y" else (1, 2)):
+        rule = "(input_size,)" + " or (input_size, n_columns)" * (name == "x")
+        raise ValueError(f"{model}: {name} must have row shape {rule}; got {h.shape}")
+    steps = h.shape[0]
+    columns = [shaped(tape, h, (steps, h.size // steps))]
+    if "past" in inputs:
+        columns.append(inputs["past"])
+    if "static" in inputs:
+        static = inputs["static"]
+        columns.append(tape.record("broadcast", static, shape=(steps, *static.shape)))
+    if "future" in inputs:
+        columns.append(tape.slice(inputs["future"], 0, None, steps))
+    return columns[0] if len(columns) == 1 else tape.concat(*columns)
 
 
 def mask_of(inputs: dict):
