@@ -198,9 +198,9 @@ def test_names_and_shapes():
     assert source.n_rows == 5
 
 
-def broken_csr(indices=(0, 1), indptr=(0, 1, 2)):
+def broken_csr(indices=(0, 1), indptr=(0, 1, 2), data=(1.0, 1.0)):
     matrix = sp.csr_array(np.eye(2))
-    matrix.indices, matrix.indptr = np.array(indices), np.array(indptr)
+    matrix.indices, matrix.indptr, matrix.data = map(np.array, (indices, indptr, data))
     return matrix
 
 
@@ -216,6 +216,8 @@ REFUSED = [
     ({"x": broken_csr(indices=(0, -1))}, ValueError, r"x: a column index is not in \[0, 2\)"),
     ({"x": broken_csr(indptr=(0, 3, 2))}, ValueError, r"x.*indptr"),
     ({"x": broken_csr(indptr=(0, 1, 3))}, ValueError, r"x.*indptr"),
+    ({"x": broken_csr(indptr=(0, 1))}, ValueError, r"x.*indptr"),
+    ({"x": broken_csr(data=(1.0,))}, ValueError, r"x.*indptr"),
 ]
 
 

@@ -210,6 +210,12 @@ def test_directives_are_set_in_setup_alone(path):
     assert not re.search(r"^#\s*cython\s*:|@cython\.(boundscheck|wraparound|cdivision)", text, re.M)
 
 
+@pytest.mark.parametrize("path", CYTHON, ids=identifier)
+def test_no_index_counts_from_the_end(path):
+    """With wraparound off that is undefined, whatever is indexed."""
+    assert re.findall(r"\w\[(?:[^\[\]]*[:,]\s*)?-\w+", path.read_text()) == []
+
+
 @pytest.mark.parametrize(
     "path",
     PYTHON + CYTHON + C + sorted((ROOT / "tests").rglob("*.py")),

@@ -107,7 +107,8 @@ cdef class Arrays(Source):
         data, indices, indptr = parts
         if indices.size and not 0 <= indices.min() <= indices.max() < matrix.shape[1]:
             raise ValueError(f"{name}: a column index is not in [0, {matrix.shape[1]})")
-        if indptr[0] != 0 or indptr[-1] > indices.size or np.any(np.diff(indptr) < 0):
+        n, stored, falls = matrix.shape[0], min(data.size, indices.size), np.diff(indptr) < 0
+        if indptr.shape != (n + 1,) or indptr[0] or indptr[n] > stored or np.any(falls):
             raise ValueError(f"{name}: indptr is not a CSR row pointer")
         field.sparse = True
         field.data = _address(data)
@@ -209,7 +210,8 @@ cdef class Windows(Source):
         self.names = self.shapes = ()
         self._keep = []
         past, future, static = (
-            None if np.shape(x)[-1:] == (0,) else x for x in (past, future, static)
+            None if np.shape(x)[max(0, np.ndim(x) - 1):] == (0,) else x
+            for x in (past, future, static)
         )
         axes = np.shape(y)
         self._lay_out(axes, offsets)
@@ -251,7 +253,8 @@ cdef class Windows(Source):
                 f"got {axes}{'' if offsets is None else ' with offsets'}"
             )
         bounds = _integers("offsets", [0, axes[0]] if offsets is None else offsets)
-        if bounds.ndim != 1 or bounds.size < 2 or bounds[0] != 0 or bounds[-1] != axes[0]:
+        n = bounds.size - 1
+        if bounds.ndim != 1 or n < 1 or bounds[0] != 0 or bounds[n] != axes[0]:
             raise ValueError(
                 f"offsets must go from 0 to {axes[0]}, the number of values of y, in "
                 f"n_series + 1 numbers; got {bounds}"
@@ -260,8 +263,8 @@ cdef class Windows(Source):
             raise ValueError(
                 f"offsets must not fall; series {s} goes from {bounds[s]} to {bounds[s + 1]}"
             )
-        self.n_series = bounds.size - 1
-        self.origin, self.length = bounds[:-1], np.diff(bounds)
+        self.n_series = n
+        self.origin, self.length = bounds[:n], np.diff(bounds)
 
     cdef _enumerate(self, start, count, n_in, n_out, bint known):
         """Number the windows, series after series, and check those at either end of each."""
