@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ctrain import Forecaster
-from ctrain.models import MLP, NBEATS, NHITS, TCN, DLinear, NLinear, TiDE
+from ctrain.models import GRU, LSTM, MLP, NBEATS, NHITS, RNN, TCN, DLinear, NLinear, TiDE
 
 HORIZON, INPUT_SIZE = 4, 8
 TWO = ((8, 8), (8, 8))
@@ -19,6 +19,9 @@ SMALL = {
     "nhits": NHITS(mlp_units=TWO),
     "tide": TiDE(hidden_size=8, decoder_output_dim=2, temporal_decoder_dim=4),
     "tcn": TCN(dilations=(1, 2), encoder_hidden_size=4, decoder_hidden_size=4),
+    "rnn": RNN(hidden_size=4, decoder_hidden_size=16),
+    "lstm": LSTM(hidden_size=4, decoder_hidden_size=16),
+    "gru": GRU(hidden_size=4, num_layers=1, recurrent=True),
 }
 
 

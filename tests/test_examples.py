@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
 DOCUMENTS = [
     *"index user_guide classification forecasting coming_from".split(),
-    *"losses schedules checkpoints display".split(),
+    *"losses schedules checkpoints display sequences".split(),
 ]
 PAGES = ["README.md", *(f"docs/{name}.md" for name in DOCUMENTS)]
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

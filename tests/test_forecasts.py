@@ -298,7 +298,7 @@ def test_intervals_of_large_series_are_wide():
 # ------------------------------------------------------------------- covariates
 
 
-@pytest.mark.parametrize("model", ["mlp", "nhits", "tide", "tcn"])
+@pytest.mark.parametrize("model", ["mlp", "nhits", "tide", "tcn", "rnn", "lstm", "gru"])
 @pytest.mark.parametrize("kind", COVARIATES)
 def test_a_covariate_changes_the_forecast(kind, model):
     (name,) = COVARIATES[kind]

@@ -19,7 +19,7 @@ from ctrain.metrics import Metric
 from ctrain.scalers import SCALERS
 
 N_ROWS = 60
-TAKES_COVARIATES = ("mlp", "nhits", "tide", "tcn")
+TAKES_COVARIATES = ("mlp", "nhits", "tide", "tcn", "rnn", "lstm", "gru")
 
 
 def changed(data, row, names=("y", "sold"), series=None):

@@ -1,12 +1,27 @@
 """Architectures: one file each, declaring parameters and recording operations."""
 
 from .dlinear import DLinear
+from .gru import GRU
+from .lstm import LSTM
 from .mlp import MLP
 from .nbeats import NBEATS
 from .nhits import NHITS
 from .nlinear import NLinear
+from .rnn import RNN
 from .standardized import Standardized
 from .tcn import TCN
 from .tide import TiDE
 
-__all__ = ["MLP", "NBEATS", "NHITS", "TCN", "DLinear", "NLinear", "Standardized", "TiDE"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "MLP",
+    "NBEATS",
+    "NHITS",
+    "RNN",
+    "TCN",
+    "DLinear",
+    "NLinear",
+    "Standardized",
+    "TiDE",
+]

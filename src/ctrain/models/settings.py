@@ -19,6 +19,12 @@ def require_rate(name: str, value) -> None:
         raise ValueError(f"{name} must be in [0, 1); got {value!r}")
 
 
+def require_share(name: str, value) -> None:
+    """Raise ValueError unless `value` is a number from 0 to 1."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not 0.0 <= value <= 1.0:
+        raise ValueError(f"{name} must be in [0, 1]; got {value!r}")
+
+
 def require_size(name: str, value, least: int = 1) -> None:
     """Raise ValueError unless `value` is an integer of at least `least`."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
