@@ -87,7 +87,7 @@ def test_a_window_of_more_axes_is_refused(name, row):
         TCN().record(tape, {name: tape.input(row, name=name)}, (6,))
 
 
-@pytest.mark.parametrize("columns", [1])
+@pytest.mark.parametrize("columns", [1, 2])
 def test_arrays_over_time_are_learned(columns):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 12, columns))
@@ -100,3 +100,16 @@ def test_arrays_over_time_are_learned(columns):
     answers = [reg.set_params(n_jobs=n).fit(X[:240], y[:240]).predict(X[240:]) for n in (1, 3)]
     assert answers[0].tobytes() == answers[1].tobytes()
     assert np.square(answers[0] - y[240:]).mean() < 0.2 * y[240:].var()
+
+
+def test_rows_of_several_axes_must_have_the_shape_of_the_fit(tmp_path):
+    X = np.random.default_rng(0).normal(size=(20, 12, 3))
+    model = TCN(dilations=(1,), encoder_hidden_size=2, decoder_hidden_size=2)
+    reg = Regressor(model=model, max_iter=1).fit(X, X[:, -1, 0])
+    reg.save(tmp_path / "model.npz")
+    assert ctrain.load(tmp_path / "model.npz").predict(X).tobytes() == reg.predict(X).tobytes()
+    for wrong in (X[..., :2], X[..., 0]):
+        with pytest.raises(ValueError, match=r"X must have rows of shape \(12, 3\), as in fit"):
+            reg.predict(wrong)
+    with pytest.raises(ValueError, match=r"X_val must have rows of shape \(12, 3\), as in fit"):
+        reg.fit(X, X[:, -1, 0], X_val=X[..., :2], y_val=X[:, -1, 0])

@@ -104,7 +104,8 @@ class Classifier(ClassifierMixin, Tabular):
         Further scorers that `history_` records on training and validation rows.
     model : callable or object, default=None
         ``model(tape, x)`` or an object with ``record(tape, inputs, shape)`` that puts out logits;
-        replaces `hidden_layer_sizes`, `activation` and `dropout`.
+        replaces `hidden_layer_sizes`, `activation` and `dropout`. Its X may have more axes:
+        (n_samples, time, n_features), say.
     dtype : {"auto", "float32", "float64"}, default="auto"
         Precision of the computation; "auto" follows X.
     n_jobs : int or None, default=None

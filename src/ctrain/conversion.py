@@ -72,7 +72,7 @@ def from_sklearn(kind: type, mlp):
     state = State(seed=estimator._seed_of_fit())
     state.data = {"n_samples": rows, "n_features": n_features, "n_targets": n_targets,
                   "n_validation": 0}  # fmt: skip
-    network = estimator._network_for(n_features, n_targets, mlp.coefs_[0].dtype, state.seed)
+    network = estimator._network_for((n_features,), n_targets, mlp.coefs_[0].dtype, state.seed)
     for k, (weight, bias) in enumerate(zip(mlp.coefs_, mlp.intercepts_, strict=True)):
         network.parameters.assign(f"layer_{k}.weight", weight)
         network.parameters.assign(f"layer_{k}.bias", bias)

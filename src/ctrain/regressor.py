@@ -85,7 +85,8 @@ class Regressor(RegressorMixin, Tabular):
         Further scorers that `history_` records on training and validation rows.
     model : callable or object, default=None
         ``model(tape, x)`` or an object with ``record(tape, inputs, shape)``; replaces
-        `hidden_layer_sizes`, `activation` and `dropout`.
+        `hidden_layer_sizes`, `activation` and `dropout`. Its X may have more axes:
+        (n_samples, time, n_features), say.
     dtype : {"auto", "float32", "float64"}, default="auto"
         Precision of the computation; "auto" follows X.
     n_jobs : int or None, default=None

@@ -53,7 +53,7 @@ class Tabular(Estimator):
         source, features, targets, weights, dtype = draft._take(X, y, sample_weight)
         saved = None if resume is None else checkpoint.read(resume)
         seed = draft._seed_of_fit() if saved is None else saved[0]["state"]["seed"]
-        held_out = draft._take_held_out(X_val, y_val, sample_weight_val, targets, dtype)
+        held_out = draft._take_held_out(X_val, y_val, sample_weight_val, features, targets, dtype)
         stops = self.early_stopping is True or (
             self.early_stopping == "auto" and source.n_rows >= AUTO_STOPPING_ROWS
         )
@@ -68,12 +68,12 @@ class Tabular(Estimator):
             validation = (source, chosen)
         settings = draft._settings(source.n_rows if rows is None else len(rows), stops)
         data = {
-            "n_samples": source.n_rows, "n_features": features.shape[1],
+            "n_samples": source.n_rows, "n_features": _plain(features.shape[1:]),
             "n_targets": targets.shape[1],
             "n_validation": 0 if validation is None else
             validation[0].n_rows if held_out is not None else len(validation[1]),
         }  # fmt: skip
-        network = draft._network_for(data["n_features"], data["n_targets"], dtype, seed)
+        network = draft._network_for(features.shape[1:], data["n_targets"], dtype, seed)
         training.check(network, settings)
         parts = {"train": (X, y, sample_weight, rows)}
         if held_out is not None:
@@ -96,7 +96,7 @@ class Tabular(Estimator):
         state = State(seed=draft._seed_of_fit()) if first else self._state
         network = None if first else self._network
         if first or network.training is None:  # loaded from a file
-            network = draft._network_for(features.shape[1], targets.shape[1], dtype, state.seed)
+            network = draft._network_for(features.shape[1:], targets.shape[1], dtype, state.seed)
             if not first:
                 network.continue_from(self._network)
         settings = draft._settings(source.n_rows, False, partial=True)
@@ -107,7 +107,7 @@ class Tabular(Estimator):
 
     def _take(self, X, y, sample_weight, *, reset: bool = True, **about_targets):
         """Training data as a source, and its parts: features, targets, weights, dtype."""
-        features = check_features(self, X, reset=reset)
+        features = check_features(self, X, reset=reset, row=None if reset else self._row())
         continued = self.warm_start and self.dtype == "auto" and hasattr(self, "_network")
         if reset and not continued:
             dtype = np.dtype(features.dtype if self.dtype == "auto" else self.dtype)
@@ -117,11 +117,13 @@ class Tabular(Estimator):
         targets = self._take_targets(y, features.shape[0], dtype, reset=reset, **about_targets)
         weights = self._take_weights(sample_weight, targets, dtype)
         if reset:
-            plain = not hasattr(self, "feature_names_in_")
+            plain = features.ndim == 2 and not hasattr(self, "feature_names_in_")
             self._plain_width = self.n_features_in_ if plain else None
         return _source(features, targets, weights), features, targets, weights, dtype
 
-    def _take_held_out(self, X_val, y_val, sample_weight_val, targets, dtype) -> Arrays | None:
+    def _take_held_out(
+        self, X_val, y_val, sample_weight_val, features, targets, dtype
+    ) -> Arrays | None:
         """Validation rows that the caller chose."""
         given = {"X_val": X_val, "y_val": y_val}
         if all(value is None for value in given.values()):
@@ -131,7 +133,7 @@ class Tabular(Estimator):
         for name, value in given.items():
             if value is None:
                 raise ValueError(f"X_val and y_val go together; {name} is missing")
-        X_val = check_features(self, X_val, "X_val")
+        X_val = check_features(self, X_val, "X_val", row=features.shape[1:])
         check_finite(self, X_val, "X_val", dtype)
         y_val = self._take_targets(y_val, X_val.shape[0], dtype, name="y_val")
         if y_val.shape[1] != targets.shape[1]:
@@ -141,10 +143,14 @@ class Tabular(Estimator):
         weights = self._take_weights(sample_weight_val, y_val, dtype, "sample_weight_val")
         return _source(X_val, y_val, weights)
 
-    def _network_for(self, n_features, n_targets, dtype, seed) -> Network:
-        """Record the model for data of these sizes."""
+    def _network_for(self, row: tuple[int, ...], n_targets, dtype, seed) -> Network:
+        """Record the model for rows of this shape."""
         model = self._mlp() if self.model is None else self.model
-        return Network(model, self._loss(), {"x": (n_features,)}, n_targets, dtype, seed)
+        return Network(model, self._loss(), {"x": row}, n_targets, dtype, seed)
+
+    def _row(self) -> tuple[int, ...]:
+        """Shape of a row of X."""
+        return self._network.inference.inputs["x"].shape
 
     def _mlp(self) -> MLP:
         return MLP(self.hidden_layer_sizes, self.activation, self.dropout)
@@ -169,7 +175,7 @@ class Tabular(Estimator):
             and len(X)
         ):
             check_is_fitted(self)
-            X = check_features(self, X)
+            X = check_features(self, X, row=self._row())
         network = self._network
         try:
             out = network.predict(Arrays(x=X), effective_n_threads(self.n_jobs), name)
@@ -300,6 +306,11 @@ class Tabular(Estimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _plain(row: tuple[int, ...]):
+    """Number of features, or the sizes of all axes of a row."""
+    return row[0] if len(row) == 1 else list(row)
 
 
 def _source(X, y, sample_weight) -> Arrays:

@@ -30,19 +30,25 @@ REPLACED = {
 }
 
 
-def check_features(estimator, X, name: str = "X", *, reset: bool = False):
+def check_features(
+    estimator, X, name: str = "X", *, reset: bool = False, row: tuple[int, ...] | None = None
+):
     """Return X as float32 or float64, an array or CSR; one that is so already is not copied.
 
     With `reset` the estimator takes the number and the names of X's columns; without, X must
-    have those. Whether the values are finite is left to `check_finite` or to the gather.
+    have those, and each row the shape `row` if it is given. More axes than two are for a `model`
+    that reads them. Whether the values are finite is left to `check_finite` or to the gather.
     """
     try:
-        return validate_data(
+        X = validate_data(
             estimator, X, reset=reset, accept_sparse="csr", dtype=[*FLOATS],
-            ensure_all_finite=False,
+            ensure_all_finite=False, allow_nd=estimator.model is not None,
         )  # fmt: skip
     except (TypeError, ValueError) as error:
         raise _named(error, X, name) from None
+    if row is not None and X.shape[1:] != row:
+        raise ValueError(f"{name} must have rows of shape {row}, as in fit; got {X.shape[1:]}")
+    return X
 
 
 def check_numbers(estimator, values, name: str, dtype) -> np.ndarray:
