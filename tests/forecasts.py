@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ctrain import Forecaster
-from ctrain.models import GRU, LSTM, MLP, NBEATS, NHITS, RNN, TCN, DLinear, NLinear, TiDE
+from ctrain.models import GRU, LSTM, MLP, NBEATS, NHITS, RNN, TCN, DLinear, NLinear, PatchTST, TiDE
 
 HORIZON, INPUT_SIZE = 4, 8
 TWO = ((8, 8), (8, 8))
@@ -22,6 +22,7 @@ SMALL = {
     "rnn": RNN(hidden_size=4, decoder_hidden_size=16),
     "lstm": LSTM(hidden_size=4, decoder_hidden_size=16),
     "gru": GRU(hidden_size=4, num_layers=1, recurrent=True),
+    "patchtst": PatchTST(2, 2, 8, 8, patch_len=4, stride=2),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from reference.make_attention import MODELS as TRANSFORMERS
 from reference.make_convolution_models import CASES as CONVOLUTIONS
 from reference.make_forecast_models import CASES, COVARIATES, STORE, weights, windows
 from reference.make_recurrent import MODELS as RECURRENT
@@ -12,7 +13,7 @@ from sklearn.base import clone
 
 import ctrain
 from ctrain import Regressor, models
-from ctrain.models import MLP, NBEATS, NHITS, DLinear, NLinear, TiDE
+from ctrain.models import MLP, NBEATS, NHITS, DLinear, NLinear, PatchTST, TiDE
 from ctrain.models.bases import seasonality, trend
 from ctrain.models.nhits import interpolation
 from ctrain.optimizers import LBFGS
@@ -61,6 +62,8 @@ def test_store_holds_exactly_the_cases(store):
     assert str(store["neuralforecast"]) == "3.3.0"
     # what only scales the columns of a table has no counterpart there; sequences have other files
     elsewhere = {"Standardized", *(name for name, *_ in (CONVOLUTIONS | RECURRENT).values())}
+    sequences = (*CONVOLUTIONS.values(), *TRANSFORMERS.values())
+    elsewhere = {"Standardized"} | {name for name, *_ in sequences}
     assert {name for name, *_ in CASES.values()} == set(models.__all__) - elsewhere
 
 
@@ -113,7 +116,9 @@ def test_parts_add_up_to_the_forecast(store, label):
 # --------------------------------------------------------------------------------- shapes
 
 
-@pytest.mark.parametrize("model", [NLinear(), DLinear(), MLP(), NBEATS(), NHITS(), TiDE()])
+@pytest.mark.parametrize(
+    "model", [NLinear(), DLinear(), MLP(), NBEATS(), NHITS(), TiDE(), PatchTST(2, 2, 4)]
+)
 @pytest.mark.parametrize("shape", [(6,), (6, 1), (6, 3)])
 def test_a_prediction_has_the_shape_asked_for(model, shape):
     _, outputs = recorded(model, {"x": (15,)}, shape)
@@ -195,6 +200,13 @@ GRADIENTS = {
     "nhits relu": (NHITS(mlp_units=((5, 4),)), (4,), {}),
     "tide": (TiDE(8, 3, 4, dropout=0.0, num_encoder_layers=2), (4,), COVARIATES),
     "tide dropout": (TiDE(8, 3, 4, num_decoder_layers=2), (4, 3), COVARIATES),
+    "patchtst": (PatchTST(2, 2, 4, 3, patch_len=4, stride=3, revin_affine=True), (4, 3), {}),
+    "patchtst masked": (PatchTST(1, 2, 4, 3, patch_len=4), (4,), {"past_mask": 1}),
+    "patchtst fused": (
+        PatchTST(2, 2, 4, 3, res_attention=False, attn_dropout=0.2, batch_normalization=True),
+        (4,),
+        {},
+    ),
 }
 
 
@@ -208,7 +220,11 @@ def test_gradients_are_derivatives(label):
     if "past_mask" in inputs:
         inputs["past_mask"] = np.float64(inputs["past_mask"] > -0.5)
     tape, _ = recorded(model, rows, shape)
-    parameters = {p.name: rng.normal(size=p.shape) / np.sqrt(p.shape[0]) for p in tape.parameters}
+    parameters = {
+        p.name: rng.normal(size=p.shape) / np.sqrt(p.shape[0])
+        for p in tape.parameters
+        if p.trainable
+    }
     for name, value in parameters.items():
         if name.endswith("dense.bias"):  # ReLU: each unit well on one side of its kink
             value[:] = np.where(np.arange(value.size) % 3, 9.0, -9.0)
@@ -257,6 +273,24 @@ DEFAULTS = {  # of neuralforecast 3.3
         "num_decoder_layers": 1,
         "temporal_width": 4,
     },
+    PatchTST: {
+        "encoder_layers": 3,
+        "n_heads": 16,
+        "hidden_size": 128,
+        "linear_hidden_size": 256,
+        "dropout": 0.2,
+        "head_dropout": 0.0,
+        "attn_dropout": 0.0,
+        "patch_len": 16,
+        "stride": 8,
+        "revin": True,
+        "revin_affine": False,
+        "revin_subtract_last": True,
+        "activation": "gelu",
+        "res_attention": True,
+        "batch_normalization": False,
+        "learn_pos_embed": True,
+    },
 }
 
 
@@ -270,8 +304,10 @@ def test_defaults(model):
 def test_weights_start_uniform_within_one_over_the_root_of_the_inputs(model):
     tape, _ = recorded(model(), {"x": (144,)}, (24,))
     for p in tape.parameters:
-        if ".norm." in p.name:
-            assert_array_equal(p.value, float(p.name.endswith("weight")))
+        if ".norm" in p.name:
+            assert_array_equal(p.value, float(p.name.endswith(("weight", "running_var"))))
+        elif p.name == "positions.weight":
+            assert p.value.std() == pytest.approx(0.02 / np.sqrt(3), rel=0.1) and not p.decay
         elif p.name.endswith("weight"):
             bound = p.shape[0] ** -0.5
             assert np.abs(p.value).max() <= bound and p.decay
@@ -281,14 +317,17 @@ def test_weights_start_uniform_within_one_over_the_root_of_the_inputs(model):
             assert 0 < np.abs(p.value).max() <= weight.shape[0] ** -0.5 and not p.decay
 
 
-@pytest.mark.parametrize("model", [NBEATS, NHITS, TiDE])
+DRAWS = {NBEATS: 9, NHITS: 9, TiDE: 3, PatchTST: 10}
+
+
+@pytest.mark.parametrize("model", DRAWS)
 def test_dropout_acts_in_training_only(model):
-    name = "dropout" if model is TiDE else "dropout_prob_theta"
+    name = "dropout" if "dropout" in model().get_params() else "dropout_prob_theta"
     drawn = []
     for training in (True, False):
         tape, _ = recorded(model(**{name: 0.2}), {"x": (15,)}, (6,), training=training)
         drawn.append(sum(node.op == "bernoulli" for node in tape.nodes))
-    assert drawn == [3 if model is TiDE else 9, 0]
+    assert drawn == [DRAWS[model], 0]
 
 
 @pytest.mark.parametrize(
@@ -324,6 +363,10 @@ def test_dropout_acts_in_training_only(model):
         (TiDE(num_decoder_layers=0), "num_decoder_layers must be an integer of at least 1; got 0"),
         (TiDE(temporal_width="4"), "temporal_width must be an integer of at least 1; got '4'"),
         (TiDE(dropout=None), r"dropout must be in \[0, 1\); got None"),
+        (PatchTST(patch_len=0), "patch_len must be an integer of at least 1; got 0"),
+        (PatchTST(n_heads=3), "hidden_size must be a multiple of n_heads; got 128 and 3"),
+        (PatchTST(attn_dropout=1), r"attn_dropout must be in \[0, 1\); got 1"),
+        (PatchTST(activation="GELU"), "activation must be .*; got 'GELU'; did you mean 'gelu'?"),
     ],
 )
 def test_wrong_settings_name_rule_and_value(model, message):
@@ -336,14 +379,14 @@ def test_interpretable_stacks_need_a_horizon():
         recorded(NBEATS(), {"x": (15,)}, (1,))
 
 
-@pytest.mark.parametrize("model", [NLinear(), DLinear(), NBEATS()])
+@pytest.mark.parametrize("model", [NLinear(), DLinear(), NBEATS(), PatchTST()])
 def test_models_without_covariates_refuse_them(model):
     shapes = {"past_y": (15,), "past": (15, 2), "static": (1,)}
     with pytest.raises(ValueError, match=f"{type(model).__name__} takes no .*; got past, static"):
         recorded(model, shapes, (6,))
 
 
-@pytest.mark.parametrize("model", [NLinear(), DLinear(), NBEATS(), NHITS(), TiDE()])
+@pytest.mark.parametrize("model", [NLinear(), DLinear(), NBEATS(), NHITS(), TiDE(), PatchTST()])
 def test_a_window_has_one_axis(model):
     with pytest.raises(ValueError, match=r"x must have row shape \(input_size,\); got \(15, 2\)"):
         recorded(model, {"x": (15, 2)}, (6,))
@@ -358,6 +401,7 @@ FITTED = [
     NBEATS(mlp_units=((32, 32),)),
     NHITS(mlp_units=((32, 32),)),
     TiDE(32, 4, 8, dropout=0.1),
+    PatchTST(1, 2, 16, 32, dropout=0.0, patch_len=8, stride=4),
 ]
 
 

@@ -33,6 +33,7 @@ MODELS = {
     "rnn": models.RNN,
     "lstm": models.LSTM,
     "gru": models.GRU,
+    "patchtst": models.PatchTST,
 }
 
 

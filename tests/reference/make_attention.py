@@ -1,8 +1,8 @@
-"""PyTorch's attention and encoder layer, the oracle of test_attention.py.
+"""PyTorch's attention and neuralforecast's models of it, the oracle of test_attention.py.
 
-``python tests/reference/make_attention.py`` rewrites attention.npz; it needs torch, the tests do
-not. Inputs and weights are made here from names and shapes, so only outputs and gradients are
-stored. Everything is float64.
+``python tests/reference/make_attention.py`` rewrites attention.npz; it needs neuralforecast, the
+tests do not. Inputs and weights are made here from names and shapes, so only outputs and gradients
+are stored. Everything is float64.
 """
 
 from __future__ import annotations
@@ -30,13 +30,47 @@ ENCODERS = {
     "pre-norm": ((7, 6), 3, 10, "gelu", True, False),
     "post-norm causal": ((6, 4), 2, 7, "gelu", False, True),
 }
+QUANTILES = (0.1, 0.5, 0.9)
+PATCHES = {
+    "encoder_layers": 2,
+    "n_heads": 2,
+    "hidden_size": 6,
+    "linear_hidden_size": 5,
+    "patch_len": 4,
+    "stride": 2,
+    "dropout": 0.0,
+}
+#: label: model, settings, (input_size, horizon, values for each step)
+MODELS = {
+    "patchtst": ("PatchTST", PATCHES, (11, 5, 1)),
+    "patchtst fused": ("PatchTST", {**PATCHES, "res_attention": False}, (11, 5, 1)),
+    "patchtst norm first": ("PatchTST", {**PATCHES, "batch_normalization": True}, (11, 5, 1)),
+    "patchtst quantiles": (
+        "PatchTST",
+        {**PATCHES, "revin_affine": True, "activation": "relu", "patch_len": 3},
+        (11, 5, 3),
+    ),
+    "patchtst mean": (
+        "PatchTST",
+        {
+            **PATCHES,
+            "revin_affine": True,
+            "revin_subtract_last": False,
+            "learn_pos_embed": False,
+            "stride": 5,
+        },
+        (13, 5, 1),
+    ),
+    "patchtst one patch": ("PatchTST", {**PATCHES, "patch_len": 40, "revin": False}, (7, 5, 1)),
+}
 
 
 def made(label: str, name: str, *shape: int) -> np.ndarray:
     """An input or a parameter by its name and shape in ctrain."""
     rng = np.random.RandomState(zlib.crc32(f"{label} {name}".encode()))
     bound = 1.5 / np.sqrt(shape[0]) if name.endswith("weight") else 1.0
-    return rng.uniform(-bound, bound, shape)
+    away = 1.5 if name.endswith("gain") else 0.0  # from 0: a forecast is divided by it
+    return away + rng.uniform(-bound, bound, shape)
 
 
 def stored(label: str) -> dict[str, np.ndarray]:
@@ -146,14 +180,96 @@ def encoder(label: str) -> dict[str, np.ndarray]:
     return _answers(label, y, inputs, linears)
 
 
+NAMES = {  # of layers in neuralforecast, and in ctrain
+    "model.backbone.W_P": "patch",
+    "model.backbone.W_pos": "positions.weight",
+    "model.head.linear": "head",
+    "model.revin_layer.affine_weight": "revin.gain",
+    "model.revin_layer.affine_bias": "revin.bias",
+    "model.backbone.encoder.layers.": "layer_",
+    "self_attn.W_Q": "attention.query",
+    "self_attn.W_K": "attention.key",
+    "self_attn.W_V": "attention.value",
+    "self_attn.to_out.0": "attention.out",
+    "norm_attn.1": "norm_1",
+    "norm_ffn.1": "norm_2",
+    "ff.0": "hidden",
+    "ff.3": "output",
+}
+
+
+def our_name(theirs: str) -> str:
+    """Name of a parameter in ctrain."""
+    for part, name in NAMES.items():
+        theirs = theirs.replace(part, name)
+    return theirs
+
+
+def our_layout(label: str, name: str, values: np.ndarray) -> np.ndarray:
+    """A parameter of neuralforecast as it is stored in ctrain, or its gradient."""
+    if name == "positions.weight" or values.ndim == 1:
+        return values
+    values = values.T
+    if name == "head.weight":  # of all values of a token over the tokens; in ctrain tokens first
+        size = MODELS[label][1]["hidden_size"]
+        return values.reshape(size, -1, values.shape[1]).swapaxes(0, 1).reshape(values.shape)
+    return values
+
+
+def their_layout(label: str, name: str, values: np.ndarray) -> np.ndarray:
+    """The inverse."""
+    if name == "positions.weight" or values.ndim == 1:
+        return values
+    if name == "head.weight":
+        size = MODELS[label][1]["hidden_size"]
+        values = values.reshape(-1, size, values.shape[1]).swapaxes(0, 1).reshape(values.shape)
+    return values.T
+
+
+def model(label: str) -> dict[str, np.ndarray]:
+    """Training output, gradients of ``sum(output * upstream)``, and output after training.
+
+    Batch norm takes the batch in training; afterwards its averages after that one step.
+    """
+    import torch
+    from neuralforecast import models
+    from neuralforecast.losses.pytorch import MAE, MQLoss
+
+    name, settings, (input_size, horizon, values) = MODELS[label]
+    loss = MAE() if values == 1 else MQLoss(quantiles=list(QUANTILES))
+    network = getattr(models, name)(h=horizon, input_size=input_size, loss=loss, **settings)
+    network = network.double().train()
+    parameters = {
+        our_name(k): p for k, p in network.named_parameters() if not k.endswith("sdp_attn.scale")
+    }
+    for ours, parameter in parameters.items():
+        like = our_layout(label, ours, parameter.detach().numpy())
+        start = their_layout(label, ours, made(label, ours, *like.shape))
+        parameter.data = torch.tensor(start.copy())
+    y = torch.tensor(made(label, "past_y", ROWS, input_size))[..., None]
+    answer = network({"insample_y": y})
+    (answer * torch.tensor(made(label, "upstream", *answer.shape))).sum().backward()
+    kept = {"output": answer.detach().numpy()}
+    for ours, parameter in parameters.items():
+        if parameter.requires_grad:
+            kept[ours] = our_layout(label, ours, parameter.grad.numpy())
+    with torch.no_grad():
+        kept["inference"] = network.eval()({"insample_y": y}).numpy()
+    return kept
+
+
 def main() -> None:
     """Write the store."""
+    import neuralforecast
     import torch
 
     torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)
-    kept = {"torch": np.array(torch.__version__)}
-    for function, labels in ((attention, ATTENTIONS), (encoder, ENCODERS)):
+    kept = {
+        "torch": np.array(torch.__version__),
+        "neuralforecast": np.array(neuralforecast.__version__),
+    }
+    for function, labels in ((attention, ATTENTIONS), (encoder, ENCODERS), (model, MODELS)):
         for label in labels:
             kept.update({f"{label}: {k}": v for k, v in function(label).items()})
     np.savez_compressed(STORE, **kept)

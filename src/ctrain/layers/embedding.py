@@ -73,7 +73,7 @@ def sinusoidal_positions(tape, time: int, size: int):
     return tape.constant(np.where(column % 2, np.cos(angle), np.sin(angle)))
 
 
-def learned_positions(tape, time: int, size: int, name: str):
+def learned_positions(tape, time: int, size: int, name: str, *, trainable: bool = True):
     """Declare a vector for each step of a sequence, ``<name>.weight`` (time, size).
 
     They start uniform in 0.02 around zero and are not decayed.
@@ -84,6 +84,8 @@ def learned_positions(tape, time: int, size: int, name: str):
     time, size : int
     name : str
         The same name gives the same parameters again.
+    trainable : bool, default=True
+        Whether they have a gradient, or stay where they start.
 
     Returns
     -------
@@ -100,4 +102,6 @@ def learned_positions(tape, time: int, size: int, name: str):
     (24, 8)
     """
     start = Uniform(-0.02, 0.02)
-    return tape.parameter((time, size), name=f"{name}.weight", init=start, decay=False)
+    return tape.parameter(
+        (time, size), name=f"{name}.weight", init=start, decay=False, trainable=trainable
+    )

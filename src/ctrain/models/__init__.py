@@ -7,6 +7,7 @@ from .mlp import MLP
 from .nbeats import NBEATS
 from .nhits import NHITS
 from .nlinear import NLinear
+from .patchtst import PatchTST
 from .rnn import RNN
 from .standardized import Standardized
 from .tcn import TCN
@@ -22,6 +23,7 @@ __all__ = [
     "TCN",
     "DLinear",
     "NLinear",
+    "PatchTST",
     "Standardized",
     "TiDE",
 ]
