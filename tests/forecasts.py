@@ -5,7 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from ctrain import Forecaster
-from ctrain.models import GRU, LSTM, MLP, NBEATS, NHITS, RNN, TCN, DLinear, NLinear, PatchTST, TiDE
+from ctrain.models import (
+    GRU,
+    LSTM,
+    MLP,
+    NBEATS,
+    NHITS,
+    RNN,
+    TCN,
+    TFT,
+    DLinear,
+    NLinear,
+    PatchTST,
+    TiDE,
+)
 
 HORIZON, INPUT_SIZE = 4, 8
 TWO = ((8, 8), (8, 8))
@@ -23,7 +36,10 @@ SMALL = {
     "lstm": LSTM(hidden_size=4, decoder_hidden_size=16),
     "gru": GRU(hidden_size=4, num_layers=1, recurrent=True),
     "patchtst": PatchTST(2, 2, 8, 8, patch_len=4, stride=2),
+    "tft": TFT(hidden_size=4, n_head=2),
 }
+NO_COVARIATES = ("nlinear", "dlinear", "nbeats", "patchtst")  # the papers have none
+TAKES_COVARIATES = tuple(name for name in SMALL if name not in NO_COVARIATES)
 
 
 def frame(n_series=3, n_rows=60, seed=0):

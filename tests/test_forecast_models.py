@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from reference.make_attention import MODELS as TRANSFORMERS
+from reference.make_attention import MODELS as ATTENTION
 from reference.make_convolution_models import CASES as CONVOLUTIONS
 from reference.make_forecast_models import CASES, COVARIATES, STORE, weights, windows
 from reference.make_recurrent import MODELS as RECURRENT
+from reference.make_transformers import CASES as TRANSFORMERS
 from sklearn.base import clone
 
 import ctrain
@@ -61,9 +62,8 @@ def test_store_holds_exactly_the_cases(store):
     assert {key.rsplit(" ", 1)[0] for key in store if " " in key} == set(CASES)
     assert str(store["neuralforecast"]) == "3.3.0"
     # what only scales the columns of a table has no counterpart there; sequences have other files
-    elsewhere = {"Standardized", *(name for name, *_ in (CONVOLUTIONS | RECURRENT).values())}
-    sequences = (*CONVOLUTIONS.values(), *TRANSFORMERS.values())
-    elsewhere = {"Standardized"} | {name for name, *_ in sequences}
+    stores = (CONVOLUTIONS, RECURRENT, ATTENTION, TRANSFORMERS)
+    elsewhere = {"Standardized"} | {name for store in stores for name, *_ in store.values()}
     assert {name for name, *_ in CASES.values()} == set(models.__all__) - elsewhere
 
 

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from forecasts import COVARIATES, HORIZON, INPUT_SIZE, SMALL, bits, forecaster, frame
+from forecasts import (
+    COVARIATES,
+    HORIZON,
+    INPUT_SIZE,
+    SMALL,
+    TAKES_COVARIATES,
+    bits,
+    forecaster,
+    frame,
+)
 from scipy import stats
 
 import ctrain
@@ -298,7 +307,7 @@ def test_intervals_of_large_series_are_wide():
 # ------------------------------------------------------------------- covariates
 
 
-@pytest.mark.parametrize("model", ["mlp", "nhits", "tide", "tcn", "rnn", "lstm", "gru"])
+@pytest.mark.parametrize("model", TAKES_COVARIATES)
 @pytest.mark.parametrize("kind", COVARIATES)
 def test_a_covariate_changes_the_forecast(kind, model):
     (name,) = COVARIATES[kind]

@@ -9,6 +9,7 @@ from forecasts import (
     HORIZON,
     INPUT_SIZE,
     SMALL,
+    TAKES_COVARIATES,
     bits,
     forecaster,
     frame,
@@ -19,7 +20,6 @@ from ctrain.metrics import Metric
 from ctrain.scalers import SCALERS
 
 N_ROWS = 60
-TAKES_COVARIATES = ("mlp", "nhits", "tide", "tcn", "rnn", "lstm", "gru")
 
 
 def changed(data, row, names=("y", "sold"), series=None):

@@ -34,6 +34,7 @@ MODELS = {
     "lstm": models.LSTM,
     "gru": models.GRU,
     "patchtst": models.PatchTST,
+    "tft": models.TFT,
 }
 
 
@@ -46,13 +47,12 @@ class Forecaster(Forecasting):
     Parameters
     ----------
     model : str, callable or object, default="nhits"
-        nlinear, dlinear, mlp, nbeats, nhits, tide, tcn, rnn, lstm, gru, an object of
-        :mod:`ctrain.models`, or your own: ``model(tape, past_y)``, or
-        ``record(tape, inputs, shape)`` with the inputs ``past_y``, ``past_mask`` of shape
-        (input_size,), ``past`` (input_size, n_hist_exog), ``future`` (input_size + horizon,
-        n_futr_exog) and ``static`` (n_stat_exog,), as far as there are such covariates; on the
-        training tape also ``future_y`` (horizon,), scaled as `past_y` and 0 where it is missing,
-        for teacher forcing.
+        The name of a model in lower case, an object of :mod:`ctrain.models`, or one of your own:
+        ``model(tape, past_y)``, or ``record(tape, inputs, shape)`` with the inputs ``past_y``,
+        ``past_mask`` of shape (input_size,), ``past`` (input_size, n_hist_exog), ``future``
+        (input_size + horizon, n_futr_exog) and ``static`` (n_stat_exog,), as far as there are such
+        covariates; on the training tape also ``future_y`` (horizon,), scaled as `past_y` and 0
+        where it is missing, for teacher forcing.
     horizon : int
         Steps to forecast.
     input_size : int

@@ -4,6 +4,7 @@ from .attention import multi_head_attention, transformer_encoder_layer
 from .convolution import conv1d
 from .dense import ACTIVATIONS, activate, dense, linear
 from .embedding import embedding, learned_positions, sinusoidal_positions
+from .gating import gated_linear_unit, gated_residual, variable_selection
 from .normalization import batch_norm, layer_norm, rms_norm, weight_norm
 from .recurrent import gru, lstm, rnn
 
@@ -14,6 +15,8 @@ __all__ = [
     "conv1d",
     "dense",
     "embedding",
+    "gated_linear_unit",
+    "gated_residual",
     "gru",
     "layer_norm",
     "learned_positions",
@@ -24,5 +27,6 @@ __all__ = [
     "rnn",
     "sinusoidal_positions",
     "transformer_encoder_layer",
+    "variable_selection",
     "weight_norm",
 ]

@@ -11,6 +11,7 @@ from .patchtst import PatchTST
 from .rnn import RNN
 from .standardized import Standardized
 from .tcn import TCN
+from .tft import TFT
 from .tide import TiDE
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "NHITS",
     "RNN",
     "TCN",
+    "TFT",
     "DLinear",
     "NLinear",
     "PatchTST",

@@ -18,7 +18,7 @@ def window(inputs: dict, model: str, covariates: bool = False):
     if given and not covariates:
         raise ValueError(
             f"{model} takes no covariates; got {', '.join(given)}: "
-            "leave them out, or take MLP, NHITS, TiDE or TCN"
+            "leave them out, or take a model that reads them, such as NHITS or TiDE"
         )
     name = "past_y" if "past_y" in inputs else "x"
     y = inputs[name]

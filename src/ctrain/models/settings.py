@@ -13,6 +13,12 @@ def require_choice(name: str, value, allowed: tuple) -> None:
         raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
 
 
+def require_bool(name: str, value) -> None:
+    """Raise ValueError unless `value` is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be True or False; got {value!r}")
+
+
 def require_rate(name: str, value) -> None:
     """Raise ValueError unless `value` is a probability below 1."""
     if not isinstance(value, numbers.Real) or not 0.0 <= value < 1.0:
