@@ -134,7 +134,8 @@ def under_the_sanitizer() -> dict[str, str]:
         found.append(path)
     variables = {
         "LD_PRELOAD": " ".join(found),
-        "TSAN_OPTIONS": f"exitcode={REPORTED}",
+        # a race may make what follows hang
+        "TSAN_OPTIONS": f"exitcode={REPORTED}:halt_on_error=1",
         "PYTHONMALLOC": "malloc",  # whose blocks it follows
         "CTRAIN_CPU": "baseline",  # masked vector instructions are not instrumented
         "OPENBLAS_NUM_THREADS": "1",  # which it does not see into
