@@ -16,6 +16,7 @@ from sklearn.exceptions import NotFittedError
 
 import ctrain
 from ctrain import CheckpointError, Classifier, Regressor
+from ctrain.callbacks import Checkpoint, OnEpochEnd
 from ctrain.optimizers import AdamW
 from ctrain.schedules import ReduceOnPlateau
 
@@ -250,9 +251,17 @@ def test_another_model_of_the_same_name(tmp_path):
 
 
 def test_lbfgs_is_not_resumed(tmp_path):
-    path = saved(tmp_path, optimizer="lbfgs")
-    with pytest.raises(ValueError, match="resume: lbfgs keeps its memory inside SciPy"):
-        small.small(optimizer="lbfgs").fit(X, Y, resume=path)
+    path = tmp_path / "lbfgs.npz"
+    whole = small.small(optimizer="lbfgs").set_callbacks(Checkpoint(path)).fit(X, Y)
+    assert small.same_bits(ctrain.load(path).predict(X), whole.predict(X))
+
+    def never(estimator):
+        raise AssertionError
+
+    with pytest.raises(ValueError, match=r"resume: lbfgs keeps its memory.*warm_start"):
+        small.small(optimizer="lbfgs").set_callbacks(OnEpochEnd(never)).fit(X, Y, resume=path)
+    further = ctrain.load(path).set_params(warm_start=True).fit(X, Y)
+    assert further.loss_ < whole.loss_
 
 
 def test_a_resumed_fit_may_use_other_threads_and_another_seed(tmp_path):

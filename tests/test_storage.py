@@ -333,8 +333,6 @@ def test_a_url_without_its_extra(monkeypatch):
 @pytest.mark.parametrize("megabytes", [1, 4, 16, 64])
 def test_a_safe_save_costs_less_than_two_plain_ones(tmp_path, megabytes):
     """Against the same bytes written to a file and synced; medians of alternating saves."""
-    if os.getloadavg()[0] > os.cpu_count():
-        pytest.skip(f"times mean nothing at a load of {os.getloadavg()[0]:.1f}")
     weights = np.random.default_rng(0).normal(size=megabytes << 18).astype("f4")
 
     def safe():

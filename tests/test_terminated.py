@@ -25,6 +25,7 @@ import numpy as np
 import ctrain
 from ctrain import Regressor
 from ctrain.callbacks import Callback, Checkpoint
+from ctrain.optimizers import LBFGS
 
 path, mode = sys.argv[1:]
 rng = np.random.default_rng(0)
@@ -34,6 +35,8 @@ X_val = rng.normal(size=(400_000 if mode == "validating" else 10, 64))
 y_val = np.sin(X_val[:, 0])
 
 def estimator(**parameters):
+    if mode == "lbfgs":
+        return Regressor((256, 256), optimizer=LBFGS(tol=0.0), early_stopping=False, **parameters)
     return Regressor((256, 256) if mode == "one step" else (32,), early_stopping=False, dropout=0.1,
                      batch_size=4000 if mode == "one step" else 16, **parameters)
 
@@ -79,7 +82,7 @@ def terminated(tmp_path, mode: str, after: float) -> tuple[int, str, float]:
             child.kill()
 
 
-@pytest.mark.parametrize("mode", ["one step", "steps", "validating", "saving"])
+@pytest.mark.parametrize("mode", ["one step", "steps", "validating", "saving", "lbfgs"])
 def test_sigterm_writes_a_checkpoint_and_ends_the_process(tmp_path, mode):
     code, out, seconds = terminated(tmp_path, mode, 0.4)
     assert (code, out) == (-signal.SIGTERM, "")
