@@ -6,13 +6,14 @@ import itertools
 import random
 
 import classes
+import forecasts
 import numpy as np
 import pytest
 import small
 from resumption import OPTIMIZERS, SCHEDULES, STOPPING, Cautious, Saves, differences, fingerprint
 
 import ctrain
-from ctrain import checkpoint, training
+from ctrain import checkpoint, layers, training
 from ctrain.callbacks import Callback, OnEpochEnd
 from ctrain.schedules import ReduceOnPlateau
 
@@ -121,18 +122,94 @@ def test_after_each_step_of_a_classifier(tmp_path, labels, early_stopping):
     assert set(ctrain.load(tmp_path / "3.npz").predict(features)) <= set(labels)
 
 
-def own_model(tape, x):
+def seen(tape, x):
+    """The mean of the batch, and dropout."""
     h = tape.batch_mean(x)
     h = tape.tanh(tape.matmul(tape.sub(x, h), tape.parameter((4, 5), name="in")))
-    return tape.matmul(tape.dropout(h, 0.2), tape.parameter((5, 1), name="out"))
+    return tape.dropout(h, 0.2)
+
+
+def normed(tape, x):
+    """Running mean and variance, moved by each step."""
+    h = layers.batch_norm(tape, layers.dense(tape, x, 6, "dense"), "norm", momentum=0.3)
+    return tape.dropout(tape.relu(h), 0.2)
+
+
+def tracked(tape, x):
+    """A user's own running average, which scales what follows."""
+    spread = tape.parameter(np.ones(4), name="spread", trainable=False)
+    tape.track(spread, tape.batch_mean(tape.abs(x)), momentum=0.5)
+    return layers.dense(tape, tape.div(x, spread), 6, "dense")
+
+
+def recurrent(cell):
+    """Two layers over four steps, with dropout between them."""
+
+    def model(tape, x):
+        h = tape.reshape(x, (4, 1))
+        h = getattr(layers, cell)(tape, h, 3, cell, num_layers=2, dropout=0.3)[0]
+        return tape.reshape(h, (12,))
+
+    return model
+
+
+def attending(tape, x):
+    """Drops weights of the attention."""
+    h = layers.dense(tape, tape.reshape(x, (4, 1)), 6, "in")
+    h = layers.layer_norm(tape, tape.attention(h, h, h, n_heads=2, rate=0.3), "norm")
+    return tape.reshape(h, (24,))
+
+
+def drawing(tape, x):
+    """Noise on what is hidden, while it trains."""
+    h = layers.dense(tape, x, 6, "in")
+    return tape.random_normal(h, tape.constant(np.full(6, 0.1))) if tape.training else h
+
+
+BODIES = {
+    "mean of the batch": seen,
+    "batch norm": normed,
+    "running average": tracked,
+    **{cell: recurrent(cell) for cell in ("rnn", "gru", "lstm")},
+    "attention": attending,
+    "noise": drawing,
+}
 
 
 def own_loss(tape, prediction, target):
     return tape.mean(tape.logcosh(prediction, target))
 
 
-def test_after_each_step_of_a_users_own_model_and_loss(tmp_path):
-    check(lambda: small.small(model=own_model, loss=own_loss), (X, Y), tmp_path)
+@pytest.mark.parametrize("body", BODIES)
+def test_after_each_step_of_a_users_own_model_and_loss(tmp_path, body):
+    """Whatever a network draws or keeps: random numbers and running averages, best ones too."""
+
+    def model(tape, x):
+        return layers.dense(tape, BODIES[body](tape, x), 1, "out")
+
+    def make():
+        return small.small(model=model, loss=own_loss, early_stopping=True, n_iter_no_change=2)
+
+    assert check(make, (X, Y), tmp_path) == 9 + 3
+
+
+@pytest.mark.parametrize("model", forecasts.SMALL)
+def test_in_the_middle_of_an_epoch_of_a_forecaster(tmp_path, model):
+    data = forecasts.frame(n_rows=24)
+
+    def fit(callback=None, **given):
+        fc = forecasts.forecaster(model, scaler="standard", validation_interval=2)
+        fc = fc if callback is None else fc.set_callbacks(callback)
+        return fc.fit(data, val_size=4, **given)
+
+    whole = fit()
+    fit(Saves(tmp_path, {2, 5}))
+    assert {file.stem for file in tmp_path.iterdir()} >= {"2", "5"}
+    for file in sorted(tmp_path.iterdir()):
+        again = fit(resume=file)
+        assert forecasts.weights(again) == forecasts.weights(whole), file.name
+        assert again.history_["loss"] == whole.history_["loss"]
+        assert forecasts.bits(again.predict()) == forecasts.bits(whole.predict())
 
 
 # --------------------------------------------------------------------------------- combinations
