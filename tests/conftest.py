@@ -12,43 +12,68 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ctrain._core import dispatch
+
+
+def spawned(code: str, **variables: str) -> subprocess.Popen:
+    """A new process that runs `code`, which can import the tests."""
+    here = str(Path(__file__).parent)
+    code = f"import sys; sys.path.insert(0, {here!r})\n" + textwrap.dedent(code)
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def printed(process: subprocess.Popen) -> str:
+    """What a process that must succeed has printed."""
+    output, errors = process.communicate()
+    assert process.returncode == 0, f"exit status {process.returncode}\n{errors}"
+    return output
+
 
 @pytest.fixture(scope="session")
 def run_python():
     """``run_python(code, VARIABLE=value)``: what a new process prints; it can import the tests."""
 
     def run(code: str, **variables: str) -> str:
-        here = str(Path(__file__).parent)
-        code = f"import sys; sys.path.insert(0, {here!r})\n" + textwrap.dedent(code)
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            env={**os.environ, **variables},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, f"exit status {done.returncode}\n{done.stderr}"
-        return done.stdout
+        return printed(spawned(code, **variables))
 
     return run
 
 
 @pytest.fixture(scope="session")
-def on_target(tmp_path_factory, run_python):
-    """``on_target(target, module, function)``: its dict of arrays, computed on a CPU target."""
+def on_target(tmp_path_factory):
+    """``on_target(target, module, function)``: its dict of arrays, computed on a CPU target.
 
-    @cache
-    def run(target: str, module: str, function: str) -> dict[str, np.ndarray]:
-        store = str(tmp_path_factory.mktemp("target") / "arrays.npz")
-        run_python(
-            f"""
+    The processes of all targets run side by side from the first question on.
+    """
+    started: dict[tuple[str, str, str], subprocess.Popen] = {}
+    folder = tmp_path_factory.mktemp("targets")
+
+    def start(target: str, module: str, function: str) -> None:
+        store = str(folder / f"{target} {module} {function}.npz")
+        code = f"""
             import numpy, {module}
             from ctrain._core import dispatch
             assert dispatch.target() == {target!r}
             numpy.savez({store!r}, **{module}.{function}())
-            """,
-            CTRAIN_CPU=target,
-        )
-        with np.load(store) as arrays:
+        """
+        started[target, module, function] = spawned(code, CTRAIN_CPU=target)
+
+    @cache
+    def run(target: str, module: str, function: str) -> dict[str, np.ndarray]:
+        if (target, module, function) not in started:
+            for each in dispatch.available():
+                start(each, module, function)
+        printed(started[target, module, function])
+        with np.load(folder / f"{target} {module} {function}.npz") as arrays:
             return dict(arrays)
 
-    return run
+    yield run
+    for process in started.values():
+        process.kill()
+        process.communicate()

@@ -9,6 +9,7 @@ from .case import Case
 
 # shorter than a vector of any target, just one, a tail behind several, several axes
 SHAPES = ((), (1,), (5,), (16,), (3, 7), (37,), (2, 3, 11))
+TAILS = ((5,), (37,))  # for other attributes of the same loop
 
 
 def spread(low, high, *kinks):
@@ -25,11 +26,13 @@ def spread(low, high, *kinks):
 
 
 def unary(draw, twin, *attributes, shapes=SHAPES):
-    """One case for every shape and every set of attributes."""
+    """One case for every shape with the first set of attributes, for two with each other one."""
+    first, *others = attributes or ({},)
     return [
         Case(lambda rng, rows, shape=shape: (draw(rng, (rows, *shape)),), twin, kwargs)
-        for shape in shapes
-        for kwargs in (attributes or ({},))
+        for given, sets in ((shapes, (first,)), (TAILS, others))
+        for shape in given
+        for kwargs in sets
     ]
 
 
