@@ -19,6 +19,7 @@ from peer import native, problem
 from peer.contest import NAMES, Bench
 from peer.forecasting import forecast
 from peer.page import RATIO_HEAD, processor, sections, table, us, verdict
+from peer.sequences import sequences
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 RIVALS = ("with_torch", "with_jax", "with_sklearn")
@@ -289,6 +290,7 @@ WORKS = {
     "scaling": ("Time against work, float32", scaling),
     "memory": ("Memory", memory),
     "ladder": ("The speed ladder", ladder),
+    "sequences": ("Sequences, float32", sequences),
     "forecast": ("Forecasting, float32", forecast),
 }
 

@@ -34,6 +34,21 @@ def weights(layers: list[int], dtype: str = "float32") -> list[tuple[np.ndarray,
     return pairs
 
 
+def sequences(rows: int, time: int, n_in: int) -> tuple[np.ndarray, np.ndarray]:
+    """X (rows, time, n_in) and y (rows, 1), a smooth function of all steps; float32."""
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(rows, time, n_in))
+    y = np.tanh(X.mean(axis=(1, 2), keepdims=True)[:, 0] * np.sqrt(time))
+    return X.astype(np.float32), y.astype(np.float32)
+
+
+def named(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Initial values of a parameter by its name: uniform within 1 / sqrt(n_in), float32."""
+    rng = np.random.default_rng(list(name.encode()))
+    bound = 1.0 / np.sqrt(shape[0])
+    return rng.uniform(-bound, bound, size=shape).astype(np.float32)
+
+
 def order(rows: int, batch: int) -> np.ndarray:
     """Rows of each step of one epoch, (steps, batch); what does not fill a batch is left out."""
     steps = rows // batch

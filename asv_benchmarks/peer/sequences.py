@@ -1,0 +1,46 @@
+"""Layers over sequences: ctrain and PyTorch train the same network on the same data."""
+
+from __future__ import annotations
+
+from .contest import NAMES, Bench
+from .page import RATIO_HEAD, table, us, verdict
+
+OURS, THEIRS = "sequences_with_ctrain", "sequences_with_torch"
+
+#: family: work, layer and what it is told, threads, ratio asked
+WORKS = {
+    "recurrent": [
+        ("LSTM 1-128-128", "lstm", {"sizes": [1, 128, 128], "time": 168, "batch": 256}, 1, 1.9),
+        ("LSTM 1-128-128", "lstm", {"sizes": [1, 128, 128], "time": 168, "batch": 256}, 2, 1.9),
+        ("GRU 1-128-128", "gru", {"sizes": [1, 128, 128], "time": 168, "batch": 256}, 1, 2.1),
+        ("GRU 1-128-128", "gru", {"sizes": [1, 128, 128], "time": 168, "batch": 256}, 2, 2.1),
+    ],
+}
+
+
+def sequences(bench: Bench) -> str:
+    """A step of each: forward, loss of a linear map of the last state, backward, AdamW."""
+    rows = [(*RATIO_HEAD, "arithmetic")]
+    for works in WORKS.values():
+        rows += [_row(bench, *work) for work in works]
+    return (
+        "Whole optimizer steps of a layer with a linear map of what it says of the last step, mean "
+        "squared error, the same weights at the start. *Arithmetic*: the multiply-adds of forward "
+        f"and backward at the peak of the cores.\n\n{table(*rows)}"
+    )
+
+
+def _row(bench: Bench, work: str, layer: str, args: dict, threads: int, asked: float) -> tuple:
+    (ours, time, peak), infos = bench.compare(
+        (OURS, threads, layer, args),
+        (THEIRS, threads, layer, args),
+        ("native", threads, "peak", {"dtype": "float32"}),
+    )
+    losses = [info["loss"] for info in infos[:2]]
+    if abs(losses[0] - losses[1]) > 1e-4 * losses[1]:
+        raise RuntimeError(f"{work}: not the same network: losses at the start are {losses}")
+    return (
+        f"{work}, T {args['time']}, batch {args['batch']}", threads, NAMES["with_torch"], us(ours),
+        us(time), f"{time / ours:.2f}x", f"{asked}x", verdict(time / ours, asked),
+        us(infos[0]["flops"] * peak),
+    )  # fmt: skip

@@ -1,0 +1,58 @@
+"""PyTorch's side of layers over sequences: its fused layers, fused AdamW, no clipping."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from . import problem
+
+
+def lstm(threads: int, sizes: list[int], time: int, batch: int):
+    return _recurrent(nn.LSTM, 4, threads, sizes, time, batch)
+
+
+def gru(threads: int, sizes: list[int], time: int, batch: int):
+    return _recurrent(nn.GRU, 3, threads, sizes, time, batch)
+
+
+def _recurrent(layer, gates: int, threads: int, sizes: list[int], time: int, batch: int):
+    hidden = sizes[1]
+    module = layer(sizes[0], hidden, len(sizes) - 1, batch_first=True)
+    with torch.no_grad():
+        for k, n_in in enumerate(sizes[:-1]):
+            for name, n in (("weight_ih", n_in), ("weight_hh", hidden)):
+                values = problem.named(f"layer.{name}_l{k}", (n, gates * hidden))
+                getattr(module, f"{name}_l{k}").copy_(torch.from_numpy(values.T.copy()))
+            bias = torch.from_numpy(problem.named(f"layer.bias_l{k}", (4 * hidden,)))
+            getattr(module, f"bias_ih_l{k}").copy_(bias[: gates * hidden])
+            getattr(module, f"bias_hh_l{k}").zero_()
+            if layer is nn.GRU:
+                getattr(module, f"bias_hh_l{k}")[2 * hidden :] = bias[3 * hidden :]
+    return _steps(module, lambda x: module(x)[0][:, -1], hidden, threads, (time, sizes[0]), batch)
+
+
+def _steps(module, network, units: int, threads: int, row: tuple[int, ...], batch: int):
+    """Steps of a network over sequences (time, features), a linear map behind it."""
+    torch.set_num_threads(threads)
+    X, y = map(torch.from_numpy, problem.sequences(2 * batch, *row))
+    out = nn.Linear(units, 1)
+    with torch.no_grad():
+        out.weight.copy_(torch.from_numpy(problem.named("out.weight", (units, 1)).T.copy()))
+        out.bias.copy_(torch.from_numpy(problem.named("out.bias", (1,))))
+        loss = float(functional.mse_loss(out(network(X)), y))
+    optimizer = torch.optim.AdamW(
+        [*module.parameters(), *out.parameters()], lr=problem.LEARNING_RATE, betas=problem.BETAS,
+        eps=problem.EPS, weight_decay=problem.WEIGHT_DECAY, fused=True,
+    )  # fmt: skip
+
+    def call():
+        for begin in (0, batch):
+            prediction = out(network(X[begin : begin + batch]))
+            cost = functional.mse_loss(prediction, y[begin : begin + batch])
+            optimizer.zero_grad(set_to_none=True)
+            cost.backward()
+            optimizer.step()
+
+    return call, 2, {"loss": loss}
