@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from peer import native, problem
+from peer.attention import attention
 from peer.contest import NAMES, Bench
 from peer.forecasting import forecast
 from peer.page import RATIO_HEAD, processor, sections, table, us, verdict
@@ -292,6 +293,7 @@ WORKS = {
     "ladder": ("The speed ladder", ladder),
     "sequences": ("Sequences, float32", sequences),
     "forecast": ("Forecasting, float32", forecast),
+    "attention": ("Attention, float32", attention),
 }
 
 INTRODUCTION = """\

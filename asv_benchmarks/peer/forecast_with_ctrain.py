@@ -11,7 +11,7 @@ from . import series
 
 MODELS = {
     "DLinear": models.DLinear, "MLP": lambda: models.MLP((1024, 1024)), "NHITS": models.NHITS,
-    "NBEATS": models.NBEATS,
+    "NBEATS": models.NBEATS, "PatchTST": models.PatchTST,
 }  # fmt: skip
 
 
@@ -27,7 +27,8 @@ def forecast_fit(
         fitted.fit(data)
 
     call()
-    return call, 1, {"weights": sum(p.size for p in fitted._network.parameters)}
+    trained = (p for p in fitted._network.parameters if p.trainable)
+    return call, 1, {"weights": sum(p.size for p in trained)}
 
 
 def forecast_memory(threads: int, **work):

@@ -72,3 +72,19 @@ def loss(pairs, X: np.ndarray, y: np.ndarray) -> float:
         if k < len(pairs) - 1:
             h = np.maximum(h, 0.0)
     return float(np.mean((h - y) ** 2))
+
+
+def attention(time: int, size: int) -> dict[str, np.ndarray]:
+    """Weights of positions and four projections, by their names in ctrain; matrices (in, out)."""
+    rng, bound = np.random.default_rng(4), size**-0.5
+    shapes = {"positions.weight": (time, size)}
+    for part in ("query", "key", "value", "out"):
+        shapes |= {f"attention.{part}.weight": (size, size), f"attention.{part}.bias": (size,)}
+    return {
+        name: rng.uniform(-bound, bound, shape).astype(np.float32) for name, shape in shapes.items()
+    }
+
+
+def sequences(rows: int, time: int, size: int) -> np.ndarray:
+    """Rows of shape (time, size)."""
+    return np.random.default_rng(5).normal(size=(rows, time, size)).astype(np.float32)
