@@ -18,6 +18,7 @@ from ctrain.models import (
     NLinear,
     PatchTST,
     TiDE,
+    VanillaTransformer,
 )
 
 HORIZON, INPUT_SIZE = 4, 8
@@ -37,9 +38,10 @@ SMALL = {
     "gru": GRU(hidden_size=4, num_layers=1, recurrent=True),
     "patchtst": PatchTST(2, 2, 8, 8, patch_len=4, stride=2),
     "tft": TFT(hidden_size=4, n_head=2),
+    "vanillatransformer": VanillaTransformer(hidden_size=4, n_head=2, conv_hidden_size=4),
 }
-NO_COVARIATES = ("nlinear", "dlinear", "nbeats", "patchtst")  # the papers have none
-TAKES_COVARIATES = tuple(name for name in SMALL if name not in NO_COVARIATES)
+TAKES_NOT_ALL = ("nlinear", "dlinear", "nbeats", "patchtst", "vanillatransformer")
+TAKES_COVARIATES = tuple(name for name in SMALL if name not in TAKES_NOT_ALL)
 
 
 def frame(n_series=3, n_rows=60, seed=0):

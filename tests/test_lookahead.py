@@ -94,8 +94,9 @@ def test_quantiles_and_gaps():
     check_cross_validation(fc, data, refit=True)
 
 
-def test_the_future_covariates_after_the_horizon():
-    fc, data = forecaster("mlp", futr_exog=("promo",)), frame()
+@pytest.mark.parametrize("model", ["mlp", "tft", "vanillatransformer"])
+def test_the_future_covariates_after_the_horizon(model):
+    fc, data = forecaster(model, futr_exog=("promo",)), frame()
     before = fc.cross_validation(data, n_windows=2, step_size=HORIZON, refit=True)
     cutoff = N_ROWS - 2 * HORIZON - 1
     later = changed(data, cutoff + 1 + HORIZON, ("promo",))

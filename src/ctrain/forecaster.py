@@ -35,6 +35,7 @@ MODELS = {
     "gru": models.GRU,
     "patchtst": models.PatchTST,
     "tft": models.TFT,
+    "vanillatransformer": models.VanillaTransformer,
 }
 
 

@@ -19,6 +19,7 @@ ROWS = 3
 QUANTILES = (0.1, 0.5, 0.9)
 COVARIATES = {"past": 2, "future": 3, "static": 2}
 SMALL_TFT = {"hidden_size": 4, "n_head": 2}
+SMALL_TRANSFORMER = {"hidden_size": 6, "n_head": 2, "conv_hidden_size": 5}
 
 #: label: model, settings, (input_size, horizon, values for each step), columns of covariates;
 #: "past_mask" among them for a window that begins before its series
@@ -39,12 +40,28 @@ CASES = {
         (5, 3, 1),
         {"static": 2, "past": 1},
     ),
+    "transformer": ("VanillaTransformer", SMALL_TRANSFORMER, (7, 4, 1), {}),
+    "transformer padded": ("VanillaTransformer", SMALL_TRANSFORMER, (7, 4, 1), {"past_mask": 1}),
+    "transformer future": (
+        "VanillaTransformer",
+        {**SMALL_TRANSFORMER, "encoder_layers": 1, "decoder_layers": 2, "activation": "relu"},
+        (6, 3, 3),
+        {"future": 2},
+    ),
+    "transformer short": (
+        "VanillaTransformer",
+        {**SMALL_TRANSFORMER, "decoder_input_size_multiplier": 0.2, "n_head": 3},
+        (2, 1, 1),
+        {"future": 1},
+    ),
 }
 
 
 def made(label: str, name: str, shape: tuple[int, ...]) -> np.ndarray:
     """A parameter by its name and shape in ctrain."""
     rng = np.random.RandomState(zlib.crc32(f"{label} {name}".encode()))
+    if name.endswith(".weight") and len(shape) == 1:  # of a norm
+        return rng.uniform(0.5, 1.5, shape)
     bound = 1.0 if len(shape) == 1 else 1.5 / np.sqrt(shape[0])
     return rng.uniform(-bound, bound, shape)
 
@@ -168,13 +185,35 @@ def tft_weights(leaves: Leaves, name: str, shape: tuple[int, ...], settings: dic
     return leaves.joined([".".join([*path, last, kind])], shape)
 
 
-ASSEMBLED = {"TFT": tft_weights}
+def transformer_weights(leaves: Leaves, name: str, shape: tuple[int, ...], settings: dict):
+    """A parameter of neuralforecast's VanillaTransformer, put together from ctrain's."""
+    *path, last, kind = name.split(".")
+    if last == "tokenConv":  # (n_out, 1, taps)
+        which = path[0].replace("enc_", "encoder_").replace("dec_", "decoder_")
+        return leaves.leaf(f"{which}.weight", shape[2], shape[0]).T[:, None]
+    if last == "embed":
+        which = path[0].replace("enc_", "encoder_").replace("dec_", "decoder_")
+        return leaves.joined([f"{which}.future.weight"], shape)
+    if len(path) == 1:
+        ours = {"norm": f"{path[0]}_norm", "projection": "output"}[last]
+        return leaves.joined([f"{ours}.{kind}"], shape)
+    layer = f"{path[0]}_{path[2]}"
+    if last.endswith("_projection"):
+        cross = "cross_" * (path[3] == "cross_attention")
+        part = f"{cross}attention.{last.removesuffix('_projection')}"
+    else:
+        part = {"conv1": "hidden", "conv2": "output"}.get(last, last.replace("norm", "norm_"))
+    return leaves.joined([f"{layer}.{part}.{kind}"], shape[:2]).reshape(shape)
+
+
+ASSEMBLED = {"TFT": tft_weights, "VanillaTransformer": transformer_weights}
 CLASSES = {"tanh": "Tanh"}
 EXOGENOUS = {"past": "hist_exog", "future": "futr_exog", "static": "stat_exog"}
 
 
 def build(label: str):
     """The model of a case."""
+    import torch
     from neuralforecast import models
     from neuralforecast.losses.pytorch import MAE, MQLoss
 
@@ -184,6 +223,12 @@ def build(label: str):
         settings[f"{list_name}_list"] = [f"{key}{i}" for i in range(columns.get(key, 0))]
     loss = MAE() if values == 1 else MQLoss(quantiles=list(QUANTILES))
     model = getattr(models, name)(h=horizon, input_size=input_size, loss=loss, **settings)
+    for module in model.modules():
+        if type(module).__name__ == "PositionalEmbedding":  # float32 until here
+            _, steps, hidden = module.pe.shape
+            angle = np.arange(steps)[:, None] / 10000.0 ** (np.arange(0, hidden, 2) / hidden)
+            table = np.stack((np.sin(angle), np.cos(angle)), axis=-1).reshape(1, steps, -1)
+            module.pe = torch.tensor(table)
     return model.double().eval()
 
 

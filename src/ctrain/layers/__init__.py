@@ -1,6 +1,10 @@
 """Layers: what declares parameters and records the operations on them, for any model."""
 
-from .attention import multi_head_attention, transformer_encoder_layer
+from .attention import (
+    multi_head_attention,
+    transformer_decoder_layer,
+    transformer_encoder_layer,
+)
 from .convolution import conv1d
 from .dense import ACTIVATIONS, activate, dense, linear
 from .embedding import embedding, learned_positions, sinusoidal_positions
@@ -26,6 +30,7 @@ __all__ = [
     "rms_norm",
     "rnn",
     "sinusoidal_positions",
+    "transformer_decoder_layer",
     "transformer_encoder_layer",
     "variable_selection",
     "weight_norm",

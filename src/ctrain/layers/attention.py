@@ -1,4 +1,4 @@
-"""Attention of several heads, and the transformer's encoder layer made of it."""
+"""Attention of several heads, and the transformer's layers made of it."""
 
 from __future__ import annotations
 
@@ -131,14 +131,93 @@ def transformer_encoder_layer(
         return tape.dropout(found, dropout)
 
     def feed(y):
-        y = activate(tape, linear(tape, y, units, f"{name}.hidden", bias=bias), activation)
-        y = linear(tape, tape.dropout(y, dropout), x.shape[-1], f"{name}.output", bias=bias)
-        return tape.dropout(y, dropout)
+        return _dense(tape, y, units, name, activation, dropout, bias)
 
+    return _chained(tape, x, (attend, feed), name, norm_first)
+
+
+def transformer_decoder_layer(
+    tape, x, memory, n_heads: int, units: int, name: str, *, activation: str = "relu",
+    dropout: float = 0.1, norm_first: bool = False, causal: bool = False, bias: bool = True,
+    steps: int | None = None,
+):  # fmt: skip
+    """Record self-attention, attention to another sequence, and two dense layers.
+
+    Each is added to what it reads and normalised. The parts are the attentions
+    ``<name>.attention`` and ``<name>.cross_attention``, the linear layers ``<name>.hidden`` and
+    ``<name>.output``, and the layer norms ``<name>.norm_1`` to ``<name>.norm_3``.
+
+    Parameters
+    ----------
+    tape : Tape
+    x : Tensor of shape (..., time, size)
+    memory : Tensor of shape (..., memory_time, memory_size)
+        What an encoder made of the other sequence.
+    n_heads, units, name, activation, dropout, norm_first, causal, bias
+        As in `transformer_encoder_layer`; `causal` is for self-attention.
+    steps : int, default=None
+        How many of the last steps to put out. The others are seen by self-attention, and nothing
+        else is computed for them. None = all.
+
+    Returns
+    -------
+    Tensor of shape (..., steps, size)
+
+    Notes
+    -----
+    The numbers are those of PyTorch's TransformerDecoderLayer with ``batch_first=True``.
+
+    References
+    ----------
+    As of `transformer_encoder_layer`.
+
+    Examples
+    --------
+    >>> import ctrain
+    >>> from ctrain.layers import transformer_decoder_layer
+    >>> tape = ctrain.Tape()
+    >>> x, memory = tape.input((24, 8), name="x"), tape.input((96, 8), name="memory")
+    >>> transformer_decoder_layer(tape, x, memory, 2, 32, "layer_0", steps=12).shape
+    (12, 8)
+    """
+
+    def last(y):
+        return y if steps in (None, y.shape[-2]) else tape.slice(y, -2, -steps)
+
+    def attend(y):
+        query = y if causal else last(y)
+        found = multi_head_attention(
+            tape, query, y, y, n_heads, f"{name}.attention",
+            causal=causal, dropout=dropout, bias=bias,
+        )  # fmt: skip
+        return tape.dropout(last(found) if causal else found, dropout)
+
+    def look(y):
+        found = multi_head_attention(
+            tape, y, memory, memory, n_heads, f"{name}.cross_attention", dropout=dropout, bias=bias
+        )
+        return tape.dropout(found, dropout)
+
+    def feed(y):
+        return _dense(tape, y, units, name, activation, dropout, bias)
+
+    return _chained(tape, x, (attend, look, feed), name, norm_first, last)
+
+
+def _dense(tape, x, units: int, name: str, activation: str, dropout: float, bias: bool):
+    """The two dense layers of a step."""
+    h = activate(tape, linear(tape, x, units, f"{name}.hidden", bias=bias), activation)
+    h = linear(tape, tape.dropout(h, dropout), x.shape[-1], f"{name}.output", bias=bias)
+    return tape.dropout(h, dropout)
+
+
+def _chained(tape, x, parts: tuple, name: str, norm_first: bool, kept=lambda x: x):
+    """Each part added to what is kept of its input, and normalised."""
     h = x
-    for part, norm in ((attend, f"{name}.norm_1"), (feed, f"{name}.norm_2")):
+    for k, part in enumerate(parts, 1):
+        norm = f"{name}.norm_{k}"
         if norm_first:
-            h = tape.add(h, part(layer_norm(tape, h, norm)))
+            h = tape.add(kept(h), part(layer_norm(tape, h, norm)))
         else:
-            h = layer_norm(tape, tape.add(h, part(h)), norm)
+            h = layer_norm(tape, tape.add(kept(h), part(h)), norm)
     return h

@@ -13,6 +13,7 @@ from .standardized import Standardized
 from .tcn import TCN
 from .tft import TFT
 from .tide import TiDE
+from .vanilla_transformer import VanillaTransformer
 
 __all__ = [
     "GRU",
@@ -28,4 +29,5 @@ __all__ = [
     "PatchTST",
     "Standardized",
     "TiDE",
+    "VanillaTransformer",
 ]

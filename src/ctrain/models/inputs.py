@@ -5,19 +5,22 @@ from __future__ import annotations
 from .._core.symbols import Level
 from ..scalers import Last
 
+COVARIATES = ("past", "future", "static")
 
-def window(inputs: dict, model: str, covariates: bool = False):
+
+def window(inputs: dict, model: str, covariates: tuple = ()):
     """Return the past of the series, row shape (input_size,): ``past_y``, or the columns ``x``.
 
     Raises
     ------
     ValueError
-        If it has several axes, or if there are covariates and the model takes none.
+        If it has several axes, or if there are other covariates than `covariates`.
     """
-    given = [name for name in ("past", "future", "static") if name in inputs]
-    if given and not covariates:
+    given = [name for name in COVARIATES if name in inputs and name not in covariates]
+    if given:
+        what = f"{' and '.join(covariates)} covariates alone" if covariates else "no covariates"
         raise ValueError(
-            f"{model} takes no covariates; got {', '.join(given)}: "
+            f"{model} takes {what}; got {', '.join(given)}: "
             "leave them out, or take a model that reads them, such as NHITS or TiDE"
         )
     name = "past_y" if "past_y" in inputs else "x"

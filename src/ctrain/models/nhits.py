@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from ..layers import linear
-from .inputs import flatten, mask_of, shaped, window
+from .inputs import COVARIATES, flatten, mask_of, shaped, window
 from .nbeats import check_block, doubly_residual, hidden_layers
 from .settings import require_choice, sizes_of
 
@@ -112,7 +112,7 @@ class NHITS(BaseEstimator):
         require_choice("pooling_mode", self.pooling_mode, tuple(POOLING))
         require_choice("interpolation_mode", self.interpolation_mode, INTERPOLATION)
         check_block(self.mlp_units, self.activation, self.dropout_prob_theta)
-        y = window(inputs, "NHITS", covariates=True)
+        y = window(inputs, "NHITS", COVARIATES)
         stacks = {}
         for s, (n, kernel, step) in enumerate(zip(n_blocks, kernels, downsample, strict=True)):
             moving = [inputs[name] for name in ("past", "future") if name in inputs]

@@ -7,7 +7,7 @@ import math
 from sklearn.base import BaseEstimator
 
 from ..layers import linear
-from .inputs import shaped, window
+from .inputs import COVARIATES, shaped, window
 from .settings import require_rate, require_share, require_size
 
 
@@ -71,7 +71,7 @@ class Recurrent(BaseEstimator):
                     f"row shape (input_size,); got {inputs['x'].shape}: set recurrent=False"
                 )
             return self._of_features(tape, inputs["x"], shape)
-        y = window(inputs, model, covariates=True)
+        y = window(inputs, model, COVARIATES)
         columns = {name: inputs[name] for name in ("past", "static", "future") if name in inputs}
         if not self.recurrent:
             return self._direct(tape, y, columns, shape)

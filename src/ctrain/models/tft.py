@@ -17,7 +17,7 @@ from ..layers import (
     variable_selection,
 )
 from ..layers.dense import operation
-from .inputs import last_value, mask_of, shaped, window
+from .inputs import COVARIATES, last_value, mask_of, shaped, window
 from .settings import require_bool, require_choice, require_rate, require_size
 
 RECURRENT = {"lstm": lstm, "gru": gru}
@@ -117,7 +117,7 @@ class TFT(BaseEstimator):
             If a setting is out of its range or the window has several axes.
         """
         self._check()
-        y = window(inputs, "TFT", covariates=True)
+        y = window(inputs, "TFT", COVARIATES)
         horizon, steps = shape[0], y.shape[0]
         context = enrichment = state = None
         if "static" in inputs:

@@ -7,7 +7,7 @@ import math
 from sklearn.base import BaseEstimator
 
 from ..layers import layer_norm, linear
-from .inputs import flatten, shaped, window
+from .inputs import COVARIATES, flatten, shaped, window
 from .settings import require_rate, require_size
 
 
@@ -108,7 +108,7 @@ class TiDE(BaseEstimator):
         ):
             require_size(name, getattr(self, name))
         require_rate("dropout", self.dropout)
-        y = window(inputs, "TiDE", covariates=True)
+        y = window(inputs, "TiDE", COVARIATES)
         horizon, hidden = shape[0], self.hidden_size
         known = {
             name: self._block(tape, inputs[name], hidden, self.temporal_width, f"{name}_projection")
