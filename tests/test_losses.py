@@ -11,6 +11,7 @@ from sklearn.base import clone
 import ctrain
 from ctrain import Regressor, losses
 from ctrain.losses import (
+    CRPS,
     MAPE,
     SMAPE,
     AbsoluteError,
@@ -53,6 +54,7 @@ DEFINITIONS = {
     "huber 0.3": (Huber(delta=0.3), lambda z, t: huber(z, t, 0.3)),
     "quantile": (Quantile(), lambda z, t: pinball(z, t, 0.5)),
     "quantile 0.9": (Quantile(0.9), lambda z, t: pinball(z, t, 0.9)),
+    "crps": (CRPS(0.5), lambda z, t: np.abs(z - t)),
     "mape": (MAPE(), lambda z, t: np.abs(z - t) / np.maximum(np.abs(t), EPS)),
     "smape": (SMAPE(), smape),
     "logcosh": (LogCosh(), lambda z, t: np.log(np.cosh(z - t))),

@@ -20,6 +20,8 @@ LOSSES = {
     "quantile": losses.Quantile(0.9),
     "quantiles": losses.Quantile((0.1, 0.5, 0.9)),
     "weighted quantiles": losses.Quantile((0.1, 0.5, 0.9), weights=(1.0, 2.0, 0.5)),
+    "crps": losses.CRPS((0.1, 0.5, 0.9)),
+    "student_t": losses.NegativeLogLikelihood("student_t"),
     "mape": losses.MAPE(),
     "smape": losses.SMAPE(),
     "logcosh": losses.LogCosh(),

@@ -53,6 +53,7 @@ LEVELS = (
         "conversion",
         "regressor",
         "classifier",
+        "objective",
         "forecasting",
         "forecaster",
         "baselines",

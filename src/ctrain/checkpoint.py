@@ -16,7 +16,7 @@ import os
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from . import archive, initializers, losses, models, optimizers, scalers, schedules
+from . import archive, distributions, initializers, losses, models, optimizers, scalers, schedules
 from ._core.listing import listed
 from ._core.optim import Optimizer
 from ._core.parameters import Parameters
@@ -46,7 +46,7 @@ STOPPING_KINDS = {"str": str, "int": int, "float": (int, float)}
 def _objects() -> dict[str, type]:
     """Classes that a file may name."""
     found = {}
-    for module in (initializers, losses, models, optimizers, scalers, schedules):
+    for module in (distributions, initializers, losses, models, optimizers, scalers, schedules):
         for thing in vars(module).values():
             if isinstance(thing, type) and issubclass(thing, BaseEstimator):
                 found[f"{module.__name__.removeprefix('ctrain.')}.{thing.__name__}"] = thing

@@ -458,7 +458,8 @@ class Classifier(ClassifierMixin, Tabular):
         loss = losses.resolve(self.loss)
         while isinstance(loss, losses.Weighted):
             loss = losses.resolve(loss.loss)
-        if isinstance(loss, tuple(losses.LOSSES.values())) and not isinstance(loss, losses.LogLoss):
+        ours = (*losses.LOSSES.values(), losses.NegativeLogLikelihood)
+        if isinstance(loss, ours) and not isinstance(loss, losses.LogLoss):
             raise ValueError(
                 "loss of a Classifier must be 'log_loss', LogLoss(label_smoothing=...) or an own "
                 f"loss of logits and class indices; got {self.loss!r}; use Regressor for numbers"

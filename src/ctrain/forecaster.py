@@ -8,7 +8,7 @@ import time
 import numpy as np
 from sklearn.utils.metaestimators import available_if
 
-from . import checkpoint, losses, models, scalers, training
+from . import checkpoint, losses, models, objective, scalers, training
 from ._core.source import Windows
 from .callbacks.protocol import with_callbacks
 from .data import Panel, Schema, SeriesScaler, read_panel
@@ -462,9 +462,7 @@ class Forecaster(Forecasting):
         return find("model", self.model, MODELS)()
 
     def _loss(self) -> losses.Loss:
-        if self.quantiles is None:
-            return losses.resolve(self.loss)
-        return losses.Quantile(tuple(self.quantiles))
+        return losses.resolve(objective.trained(self.loss, self.quantiles))
 
     def _check_model(self) -> None:
         check_int(self, "horizon", 1)
@@ -484,27 +482,7 @@ class Forecaster(Forecasting):
                 "model must be a name, a callable model(tape, past_y) or an object with "
                 f"record(tape, inputs, shape); got {self.model!r}"
             )
-        self._loss().validate()
-        unscaled = type(scaler) is scalers.Scaler and self.series_scaler == "none"
-        if isinstance(self._loss(), losses.Poisson | losses.LogLoss) and not unscaled:
-            raise ValueError(
-                f"loss={self.loss!r} needs the values as they are; got scaler={self.scaler!r}, "
-                f"series_scaler={self.series_scaler!r}: set scaler=None, series_scaler='none'"
-            )
-        if self.season is not None and isinstance(
-            self._loss(), losses.Poisson | losses.LogLoss | losses.MAPE | losses.SMAPE
-        ):
-            raise ValueError(
-                f"season={self.season} measures errors in units of each series; loss={self.loss!r} "
-                "is not of errors: set season=None, or loss='absolute_error'"
-            )
-        if self.quantiles is not None and not isinstance(
-            losses.resolve(self.loss), losses.AbsoluteError | losses.Quantile
-        ):
-            raise ValueError(
-                f"quantiles={self.quantiles} are trained by the quantile loss; got loss="
-                f"{self.loss!r}: leave one of them out"
-            )
+        objective.check(self)
         if self.window_weight is not None and not callable(self.window_weight):
             raise TypeError(f"window_weight must be callable; got {self.window_weight!r}")
         if self.horizon_weight is not None:

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
-from . import checkpoint, losses
+from . import checkpoint, objective
 from ._core.parallel import effective_n_threads
 from ._core.source import Windows
 from .data import Panel, cross_validation_rows, read_future, read_like, read_panel, refits
@@ -385,11 +385,7 @@ class Forecasting(Estimator):
 
     def _quantile_levels(self) -> tuple[float, ...] | None:
         """Levels on the last axis of what the network forecasts."""
-        loss = self.loss if self.quantiles is None else losses.Quantile(tuple(self.quantiles))
-        loss = losses.resolve(loss) if isinstance(loss, str) else loss
-        if isinstance(loss, losses.Quantile) and loss.width > 1:
-            return tuple(float(q) for q in loss.levels)
-        return None
+        return getattr(objective.trained(self.loss, self.quantiles), "quantile_levels", None)
 
     def _median(self) -> int:
         """Which of the quantiles is the forecast: the one next to 0.5."""

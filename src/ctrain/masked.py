@@ -88,11 +88,17 @@ def _poisson(tape, loss, p, t):
     return tape.sub(tape.exp(p), tape.mul(t, p))
 
 
+def _likelihood(tape, loss, p, t):
+    return loss.elements(tape, p, t)
+
+
 ELEMENTS = {
     losses.SquaredError: _squared,
     losses.AbsoluteError: _absolute,
     losses.Huber: _huber,
     losses.Quantile: _quantile,
+    losses.CRPS: _quantile,
+    losses.NegativeLogLikelihood: _likelihood,
     losses.MAPE: _mape,
     losses.SMAPE: _smape,
     losses.LogCosh: _logcosh,

@@ -85,7 +85,7 @@ class Network:
         outputs = record_model(model, tape, inputs, shape)
         raw = outputs["prediction"]
         cost = loss.record(tape, raw, target)
-        return cost, {**outputs, "prediction": loss.link(tape, raw)}
+        return cost, outputs if tape.training else {**outputs, "prediction": loss.link(tape, raw)}
 
     @classmethod
     def restored(

@@ -7,6 +7,7 @@ import warnings
 from sklearn.base import RegressorMixin
 from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 
 from . import losses
 from .callbacks.protocol import with_callbacks
@@ -337,10 +338,11 @@ class Regressor(RegressorMixin, Tabular):
         float
             At most 1.0; the mean over the targets.
         """
-        levels = losses.resolve(self.loss).width
-        if levels > 1:
+        check_is_fitted(self)
+        shape = self._network.outputs["prediction"].shape
+        if len(shape) > 1:
             raise ValueError(
-                f"score: R2 needs one prediction for each target, the loss makes {levels}; use "
+                f"score: R2 needs one prediction for each target, the loss makes {shape[1]}; use "
                 "sklearn.metrics.mean_pinball_loss for each level"
             )
         return super().score(X, y, sample_weight)

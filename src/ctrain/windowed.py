@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ._core.tape import Tape
+from .distributions import Scaled
 from .losses import Loss
 from .masked import masked
 from .network import Network, record_model
@@ -19,7 +20,7 @@ class WindowNetwork(Network):
     model : object
         With ``record(tape, inputs, shape)``, or a callable ``model(tape, past_y)``.
     loss : Loss
-        Compares scaled values.
+        Compares scaled values; of counts their likelihood, whose parameters are scaled instead.
     inputs : dict of str to tuple of int
         ``past_y`` and ``past_mask`` of shape (input_size,), and what covariates there are.
     horizon : int
@@ -50,7 +51,7 @@ class WindowNetwork(Network):
         return self.gaps >= gaps and (self.gaps or self.padded) >= padded
 
     def _problem(self, tape: Tape, model, loss: Loss, inputs: dict, shape: tuple[int, ...]):
-        target = tape.input((self.n_targets,), name="y")
+        target = y = tape.input((self.n_targets,), name="y")
         available = tape.input((self.n_targets,), name="y_mask")
         past, mask = inputs["past_y"], inputs["past_mask"]
         if tape.training and not (self.gaps or self.padded):
@@ -64,8 +65,14 @@ class WindowNetwork(Network):
         read = {**inputs, "past_y": values, "past_mask": mask}
         if tape.training:
             read["future_y"] = tape.mul(target, available) if self.gaps else target
+        counts = loss.head is not None and loss.head.counts
+        window = (location, scale) if counts else (None, None)
+        if loss.head is not None:
+            read["distribution"] = Scaled(loss.head, *window)
         outputs = record_model(model, tape, read, shape, x="past_y")
         raw = compared = outputs["prediction"]
+        if counts:  # the likelihood is of counts; in their place its parameters are scaled
+            loss, target = loss.within(*window), y
         if self.in_units:
             # a location is the same in both, and leaves their difference as it is
             unit = tape.input((1,), name="y_unit")
@@ -83,10 +90,16 @@ class WindowNetwork(Network):
             cost = masked(tape, loss, compared, target, weight)
         else:
             cost = loss.record(tape, compared, target)
-        outputs["prediction"] = _unscaled(tape, loss.link(tape, raw), location, scale, affine)
-        if not tape.training:
-            for k, name in enumerate(forecast_parts(outputs)):
-                outputs[name] = _unscaled(tape, outputs[name], location, scale, affine, k == 0)
+        if tape.training:
+            return cost, outputs
+        if "samples" in outputs:
+            outputs["samples"] = _unscaled(tape, outputs["samples"], location, scale, affine)
+            outputs["prediction"] = loss.of_samples(tape, outputs["samples"])
+        else:
+            units = (None, None, None) if counts else (location, scale, affine)
+            outputs["prediction"] = _unscaled(tape, loss.link(tape, raw), *units)
+        for k, name in enumerate(forecast_parts(outputs)):
+            outputs[name] = _unscaled(tape, outputs[name], location, scale, affine, k == 0)
         return cost, outputs
 
 
@@ -97,7 +110,8 @@ def forecast_parts(outputs: dict) -> list[str]:
     shape.
     """
     shape = outputs["prediction"].shape
-    others = {name: x for name, x in outputs.items() if name not in ("prediction", "backcast")}
+    apart = ("prediction", "backcast", "samples")
+    others = {name: x for name, x in outputs.items() if name not in apart}
     return [name for name, part in others.items() if part.shape == shape]
 
 

@@ -139,6 +139,7 @@ CASES: dict[str, list[Case]] = {
     + unary(spread(7.5, 90), special.gammaln)
     + unary(spread(-0.8, -0.2), special.gammaln, shapes=((37,),))
     + unary(spread(-2.36, -2.25), special.gammaln, shapes=((37,),)),
+    "log_rising": binary(spread(0.3, 40), lambda x, n: special.gammaln(x + n) - special.gammaln(x)),
     "erf": unary(spread(-3, 3), special.erf),
     "identity": unary(normal, np.copy),
     "stop_gradient": unary(normal, np.copy),

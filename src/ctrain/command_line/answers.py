@@ -68,9 +68,9 @@ def _named(estimator, values: np.ndarray) -> dict[str, np.ndarray]:
     """Columns of predictions: one, or by target, or by quantile, or both."""
     if values.ndim == 1:
         return {"prediction": values}
-    loss = losses.resolve(estimator.loss)
+    levels = losses.resolve(estimator.loss).quantile_levels
     shape = estimator._network.outputs["prediction"].shape
-    quantiles = [f"{q:g}" for q in loss.levels] if isinstance(loss, losses.Quantile) else None
+    quantiles = None if levels is None else [f"{q:g}" for q in levels]
     if len(shape) == 1:
         ends = [str(k) for k in range(shape[0])]
     elif shape[0] == 1:

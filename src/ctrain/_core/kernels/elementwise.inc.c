@@ -229,6 +229,56 @@ static void FN(where_backward)(const ct_node *node, const ct_frame *frame, ptrdi
     DELIVER_TO(2, V c = GET(c0);, V_SELECT(c != ZERO, ZERO, g));
 }
 
+/* log(Gamma(x + n) / Gamma(x)) and its derivatives, in float64 in both precisions: the logarithms
+   of two large numbers are subtracted. The code sees x and n from element i on, and the bytes m
+   of REAL that there are. */
+#define WIDTH (CT_BITS / 64)
+#define RISING(...)                                                             \
+    do {                                                                        \
+        typedef CT_CAT(ct_vd, CT_BITS) WIDE;                                    \
+        typedef REAL PART __attribute__((vector_size(WIDTH * sizeof(REAL))));   \
+        const REAL *a0 = VALUE_OF(node->in[0]), *b0 = VALUE_OF(node->in[1]);    \
+        const ptrdiff_t size = SIZE;                                            \
+        for (ptrdiff_t i = 0; i < size; i += WIDTH) {                           \
+            const size_t m = (size_t)(size - i < WIDTH ? size - i : WIDTH) * sizeof(REAL); \
+            PART a = {0}, b = {0}, y;                                           \
+            memcpy(&a, a0 + i, m), memcpy(&b, b0 + i, m);                       \
+            WIDE x = __builtin_convertvector(a, WIDE), n = __builtin_convertvector(b, WIDE); \
+            __VA_ARGS__                                                         \
+        }                                                                       \
+    } while (0)
+#define WIDELY(f, x) CT_CAT(f##_f64_, CT_TARGET)(x)
+
+static void FN(log_rising_forward)(const ct_node *node, const ct_frame *frame, ptrdiff_t rows)
+{
+    REAL *y0 = VALUE_OF(node->out);
+    RISING({
+        y = __builtin_convertvector(WIDELY(vlgamma, x + n) - WIDELY(vlgamma, x), PART);
+        memcpy(y0 + i, &y, m);
+    });
+}
+
+static void FN(log_rising_backward)(const ct_node *node, const ct_frame *frame, ptrdiff_t rows)
+{
+    const REAL *g0 = GRAD_OF(node->out);
+    for (int k = 0; k < 2; k++) {
+        if (node->grad[k] == CT_SKIP) continue;
+        REAL *d0 = GRAD_OF(node->in[k]);
+        RISING({
+            PART g = {0}, d = {0};
+            memcpy(&g, g0 + i, m);
+            WIDE slope = WIDELY(vdigamma, x + n);
+            if (k == 0) slope -= WIDELY(vdigamma, x);
+            y = __builtin_convertvector(__builtin_convertvector(g, WIDE) * slope, PART);
+            if (node->grad[k] == CT_ADD) memcpy(&d, d0 + i, m), y += d;
+            memcpy(d0 + i, &y, m);
+        });
+    }
+}
+#undef RISING
+#undef WIDTH
+#undef WIDELY
+
 #undef FORWARD_1
 #undef BACKWARD_1
 #undef FROM_X

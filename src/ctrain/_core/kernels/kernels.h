@@ -57,7 +57,7 @@ typedef void (*ct_param)(const ct_node *, const ct_frame *, ptrdiff_t rows,
     FBP(layer_norm) FBP(rms_norm) FBP(affine) FB(batch_mean) FB(batch_moments)  \
     FB(add) FB(sub) FB(mul) FB(div) FB(minimum) FB(maximum) FB(where)           \
     FB(scale) FB(neg) FB(exp) FB(log) FB(log1p) FB(sqrt) FB(square) FB(abs)     \
-    FB(power) FB(clip) FB(lgamma) FB(identity) F(stop_gradient)                 \
+    FB(power) FB(clip) FB(lgamma) FB(log_rising) FB(identity) F(stop_gradient)  \
     FB(relu) FB(leaky_relu) FB(elu) FB(gelu) FB(gelu_tanh) FB(tanh)             \
     FB(sigmoid) FB(silu) FB(softplus) FB(erf)                                   \
     FB(sum) FB(mean) FB(moments) FB(max) FB(cumsum) FB(softmax) FB(log_softmax)             \

@@ -156,6 +156,15 @@ def lgamma(x, /):
     return _like(x, 150)
 
 
+@op(reads=(0, 1), broadcasts=True)
+def log_rising(x, n, /):
+    """``lgamma(x + n) - lgamma(x)`` for x > 0 and n >= 0, the logarithm of a rising factorial.
+
+    Computed in float64 in both precisions, as the two terms nearly cancel where x is large.
+    """
+    return _like(x, 400)
+
+
 @op()
 def identity(x, /):
     """x itself."""

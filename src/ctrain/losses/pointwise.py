@@ -1,65 +1,13 @@
-"""Losses: small declarations of what one row costs, made of the tape's operations.
-
-A step minimises ``sum(w_i * l_i) / sum(w_i)`` over the rows i of a batch, with the sample weights
-w; ``loss_curve_`` reports the same quotient. With several targets a row's loss is the mean over
-them. The formulas are rows of the operation table (``tape.huber`` ...).
-"""
+"""Losses that compare a target with a prediction; the formulas are rows of the operation table."""
 
 from __future__ import annotations
 
-import numbers
-
 import numpy as np
-from sklearn.base import BaseEstimator
 
-from .rules import find, wrong
+from ..rules import wrong
+from .loss import Loss, check_domain, is_number, numbers_of
 
-
-class Loss(BaseEstimator):
-    """What a loss tells the estimator; subclasses record the operations.
-
-    Attributes
-    ----------
-    width : int
-        Values that the network puts out for each target.
-
-    Examples
-    --------
-    >>> from ctrain import Regressor
-    >>> from ctrain.losses import Loss
-    >>> class FourthPower(Loss):
-    ...     def record(self, tape, prediction, target):
-    ...         return tape.mean(tape.power(tape.sub(prediction, target), 4.0))
-    >>> reg = Regressor(loss=FourthPower())
-    """
-
-    width = 1
-
-    def validate(self) -> None:
-        """Check the parameters; raise ValueError with the rule."""
-
-    def check_target(self, y: np.ndarray, name: str) -> None:
-        """Check that the targets, the argument `name`, lie in the loss's domain."""
-
-    def record(self, tape, prediction, target):
-        """Record the loss of one row.
-
-        Parameters
-        ----------
-        tape : Tape
-        prediction : Tensor of shape (n_targets,), or (n_targets, width) if width > 1
-            What the network puts out.
-        target : Tensor of shape (n_targets,)
-
-        Returns
-        -------
-        Tensor of shape ()
-        """
-        raise NotImplementedError
-
-    def link(self, tape, prediction):
-        """Record what ``predict`` answers, from what the network puts out."""
-        return prediction
+TWENTIETHS = tuple(k / 20 for k in range(1, 20))
 
 
 class SquaredError(Loss):
@@ -134,7 +82,7 @@ class Huber(Loss):
 
     def validate(self) -> None:
         value = self.delta
-        if not _is_number(value) or not 0.0 < value < np.inf:
+        if not is_number(value) or not 0.0 < value < np.inf:
             raise wrong(self, "delta", "a float in the range (0.0, inf)")
 
     def record(self, tape, prediction, target):
@@ -172,20 +120,55 @@ class Quantile(Loss):
 
     @property
     def width(self) -> int:
-        return len(_numbers(self.levels))
+        return len(numbers_of(self.levels))
+
+    @property
+    def quantile_levels(self) -> tuple[float, ...] | None:
+        return numbers_of(self.levels) if self.width > 1 else None
 
     def validate(self) -> None:
-        levels = _numbers(self.levels)
+        levels = numbers_of(self.levels)
         if not levels or not all(0.0 < q < 1.0 for q in levels):
             raise wrong(self, "levels", "one or more floats in the range (0, 1)")
         if self.weights is not None:
-            weights = _numbers(self.weights)
+            weights = numbers_of(self.weights)
             if len(weights) != len(levels) or not all(0.0 < w < np.inf for w in weights):
                 raise wrong(self, "weights", f"{len(levels)} positive floats, one for each level")
 
     def record(self, tape, prediction, target):
-        weights = None if self.weights is None else _numbers(self.weights)
-        return tape.quantile(prediction, target, levels=_numbers(self.levels), weights=weights)
+        weights = None if self.weights is None else numbers_of(self.weights)
+        return tape.quantile(prediction, target, levels=numbers_of(self.levels), weights=weights)
+
+
+class CRPS(Quantile):
+    """Continuous ranked probability score by quantiles: the mean over levels of twice the pinball.
+
+    The score is the integral of twice the pinball loss over all levels in (0, 1), which a grid of
+    them estimates; the more and the more evenly spread, the closer. In units of the target, and the
+    absolute error where there is one level, 0.5.
+
+    Parameters
+    ----------
+    levels : float or sequence of float, default=(0.05, 0.1, ..., 0.95)
+        Each in (0, 1).
+
+    References
+    ----------
+    Gneiting and Raftery, Strictly proper scoring rules, prediction, and estimation, JASA 102, 2007.
+
+    Examples
+    --------
+    >>> from ctrain.losses import CRPS
+    >>> CRPS().width, CRPS((0.1, 0.5, 0.9)).width
+    (19, 3)
+    """
+
+    def __init__(self, levels=TWENTIETHS) -> None:
+        self.levels = levels
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        return (2.0,) * self.width
 
 
 class MAPE(Loss):
@@ -269,7 +252,7 @@ class Poisson(Loss):
     """
 
     def check_target(self, y: np.ndarray, name: str) -> None:
-        _check_domain(y, y < 0, f"loss='poisson' needs {name} >= 0")
+        check_domain(y, y < 0, f"loss='poisson' needs {name} >= 0")
 
     def record(self, tape, prediction, target):
         return tape.poisson(prediction, target, log_input=True)
@@ -317,12 +300,12 @@ class LogLoss(Loss):
 
     def validate(self) -> None:
         value = self.label_smoothing
-        if not _is_number(value) or not 0.0 <= value <= 1.0:
+        if not is_number(value) or not 0.0 <= value <= 1.0:
             raise wrong(self, "label_smoothing", "a float in the range [0.0, 1.0]")
 
     def check_target(self, y: np.ndarray, name: str) -> None:
         rule = f"loss='log_loss' of a regressor needs probabilities, {name} in [0, 1]"
-        _check_domain(y, (y < 0) | (y > 1), rule)
+        check_domain(y, (y < 0) | (y > 1), rule)
 
     def record(self, tape, prediction, target):
         if prediction.shape == target.shape and prediction.shape[-1] > 1:
@@ -333,159 +316,3 @@ class LogLoss(Loss):
 
     def link(self, tape, prediction):
         return tape.sigmoid(prediction)
-
-
-class Weighted(Loss):
-    """Another loss, each row weighted by a function of its target.
-
-    The step minimises ``sum(w * f * l) / sum(w * f)``.
-
-    Parameters
-    ----------
-    loss : str, Loss or callable
-        What is weighted.
-    function : callable
-        ``function(tape, target) -> Tensor`` of shape (), not negative, made of tape operations.
-
-    Examples
-    --------
-    >>> from ctrain import Regressor
-    >>> from ctrain.losses import Weighted
-    >>> def large_matters(tape, target):
-    ...     return tape.mean(tape.abs(target))
-    >>> reg = Regressor(loss=Weighted("mae", large_matters))
-    """
-
-    def __init__(self, loss, function) -> None:
-        self.loss = loss
-        self.function = function
-
-    @property
-    def width(self) -> int:
-        return resolve(self.loss).width
-
-    def validate(self) -> None:
-        resolve(self.loss).validate()
-        if not callable(self.function):
-            raise TypeError(str(wrong(self, "function", "callable")))
-
-    def check_target(self, y: np.ndarray, name: str) -> None:
-        resolve(self.loss).check_target(y, name)
-
-    def record(self, tape, prediction, target):
-        loss = tape.as_tensor(resolve(self.loss).record(tape, prediction, target), "loss")
-        weight = tape.stop_gradient(tape.as_tensor(self.function(tape, target), "Weighted"))
-        if weight.shape != ():
-            raise ValueError(
-                f"Weighted: function must return one number per row, shape (); got {weight.shape}"
-            )
-        return tape.ratio(tape.mul(loss, weight), weight)
-
-    def link(self, tape, prediction):
-        return resolve(self.loss).link(tape, prediction)
-
-
-class Custom(Loss):
-    """A loss written by the user; what a callable given as `loss` becomes.
-
-    Parameters
-    ----------
-    function : callable
-        ``function(tape, prediction, target) -> Tensor`` of shape (), made of tape operations.
-
-    Examples
-    --------
-    >>> from ctrain.losses import resolve
-    >>> resolve(lambda tape, p, t: tape.mean(tape.abs(tape.sub(p, t)))).width
-    1
-    """
-
-    def __init__(self, function) -> None:
-        self.function = function
-
-    def record(self, tape, prediction, target):
-        return self.function(tape, prediction, target)
-
-
-LOSSES: dict[str, type[Loss]] = {
-    "squared_error": SquaredError,
-    "absolute_error": AbsoluteError,
-    "huber": Huber,
-    "quantile": Quantile,
-    "mape": MAPE,
-    "smape": SMAPE,
-    "logcosh": LogCosh,
-    "poisson": Poisson,
-    "log_loss": LogLoss,
-}
-
-ALIASES = {
-    "mse": "squared_error",
-    "l2": "squared_error",
-    "mae": "absolute_error",
-    "l1": "absolute_error",
-    "pinball": "quantile",
-    "mean_absolute_percentage_error": "mape",
-    "log_cosh": "logcosh",
-    "cross_entropy": "log_loss",
-    # of a Forecaster, whose season says in what units
-    "mase": "absolute_error",
-    "msse": "squared_error",
-}
-
-
-def resolve(loss) -> Loss:
-    """Return the loss that a name, an object or a callable stands for.
-
-    Parameters
-    ----------
-    loss : str, Loss or callable
-
-    Returns
-    -------
-    Loss
-
-    Raises
-    ------
-    ValueError
-        If it is an unknown name.
-    TypeError
-        If it is none of these.
-
-    Examples
-    --------
-    >>> from ctrain.losses import resolve
-    >>> resolve("mse"), resolve("pinball")
-    (SquaredError(), Quantile())
-    """
-    if isinstance(loss, Loss):
-        return loss
-    if isinstance(loss, str):
-        return find("loss", loss, LOSSES, ALIASES)()
-    if callable(loss) and not isinstance(loss, type):
-        return Custom(loss)
-    hint = f"; did you mean {loss.__name__}()?" if isinstance(loss, type) else ""
-    raise TypeError(
-        f"loss must be a name, an object of ctrain.losses or a callable; got {loss!r}{hint}"
-    )
-
-
-def _is_number(value) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
-
-
-def _numbers(values) -> tuple[float, ...]:
-    """One number or a sequence of them; empty if it is anything else."""
-    values = [values] if _is_number(values) else values
-    if isinstance(values, str) or not np.iterable(values):
-        return ()
-    values = tuple(values)
-    return tuple(map(float, values)) if all(map(_is_number, values)) else ()
-
-
-def _check_domain(y: np.ndarray, outside: np.ndarray, rule: str) -> None:
-    """Raise ValueError naming the first target that is outside the loss's domain."""
-    if outside.any():
-        row, *column = np.argwhere(outside)[0]
-        place = f"row {row}" + (f", column {column[0]}" if column else "")
-        raise ValueError(f"{rule}; {place} is {y[row, *column]}; use another loss for such targets")
