@@ -24,7 +24,7 @@ def block(threads: int, time: int, size: int, heads: int, batch: int):
     for name, values in problem.attention(time, size).items():
         tape.parameters.assign(name, values)
     program = Program(compile_plan(tape, batch, loss=loss, backward=True), threads)
-    source = Arrays(x=problem.sequences(batch, time, size))
+    source = Arrays(x=problem.sequences(batch, time, size)[0])
 
     def call():
         accumulate(program, source, backward=True)

@@ -22,7 +22,7 @@ def block(threads: int, time: int, size: int, heads: int, batch: int, way: str):
     positions, *parameters = (
         p.clone().requires_grad_() for p in (weights["positions.weight"], *joint, *out)
     )
-    x = torch.from_numpy(problem.sequences(batch, time, size))
+    x = torch.from_numpy(problem.sequences(batch, time, size)[0])
     above = torch.ones_like(x)
     attend = {"MultiheadAttention": _module, "scaled_dot_product_attention": _function}[way](
         size, heads, *parameters

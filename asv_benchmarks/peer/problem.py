@@ -83,8 +83,3 @@ def attention(time: int, size: int) -> dict[str, np.ndarray]:
     return {
         name: rng.uniform(-bound, bound, shape).astype(np.float32) for name, shape in shapes.items()
     }
-
-
-def sequences(rows: int, time: int, size: int) -> np.ndarray:
-    """Rows of shape (time, size)."""
-    return np.random.default_rng(5).normal(size=(rows, time, size)).astype(np.float32)
