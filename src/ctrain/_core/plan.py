@@ -31,6 +31,10 @@ TILE_FLOPS = 1e9  #: no tile works longer than about 50 ms
 SLAB_BYTES = 256 * 2**20  #: tensors that wait for the weights phase
 WEIGHT_TILE_FLOPS = 4e5  #: smaller parameter tiles cost more to hand out than to compute
 WEIGHT_TILES = 16  #: tiles a large parameter is cut into
+#: bytes of the gradient that each tile of a matrix reads, beyond which they come from memory, and
+#: rows that a tile then has, to be worth them
+FAR_BYTES = 4 * 2**20
+FAR_ROWS = 32
 UPDATE_CHUNK = 16384  #: weights in one piece of the update
 
 
@@ -487,7 +491,10 @@ def _cut_weights(plan: Plan, stage_of: dict[int, int]) -> None:
         if any(i in OPS[plan.nodes[k].op].whole for k, i in plan.uses[t]):
             pieces = 1
         height = -(-length // pieces)
-        height = min(length, -(-height // 8) * 8)
+        height = -(-height // 8) * 8
+        if 0.5 * flops / length * plan.tape.dtype.itemsize > FAR_BYTES:  # 2 for each of them
+            height = max(height, FAR_ROWS)
+        height = min(length, height)
         stage = plan.stages[stage_of.get(t, 0)]
         stage.tiles.extend((t, i0, min(i0 + height, length)) for i0 in range(0, length, height))
 
