@@ -38,12 +38,13 @@ class Scaler(BaseEstimator):
         Parameters
         ----------
         tape : Tape
-        past, mask : Tensor of shape (input_size,)
-            Values, and 1 where there is one, else 0; values are 0 there.
+        past, mask : Tensor of shape (..., input_size)
+            Values, and 1 where there is one, else 0; values are 0 there. Series that are forecast
+            together are an axis before time.
 
         Returns
         -------
-        location, scale : Tensor of shape (1,) or None
+        location, scale : Tensor of shape (..., 1) or None
             None where it is always 0 or 1.
         """
         return None, None
@@ -54,9 +55,9 @@ class Scaler(BaseEstimator):
 
 
 def _available(tape, past, mask):
-    """Number and mean of the available values, both of shape (1,)."""
-    count = tape.maximum(tape.sum(mask, keepdims=True), 1.0)
-    return count, tape.div(tape.sum(past, keepdims=True), count)
+    """Number and mean of the available values, both of shape (..., 1)."""
+    count = tape.maximum(tape.sum(mask, axis=-1, keepdims=True), 1.0)
+    return count, tape.div(tape.sum(past, axis=-1, keepdims=True), count)
 
 
 class Standard(Scaler):
@@ -84,7 +85,7 @@ class Standard(Scaler):
     def record(self, tape, past, mask):
         count, mean = _available(tape, past, mask)
         distance = tape.mul(tape.sub(past, mean), mask)
-        variance = tape.div(tape.sum(tape.square(distance), keepdims=True), count)
+        variance = tape.div(tape.sum(tape.square(distance), axis=-1, keepdims=True), count)
         return mean, tape.sqrt(tape.add(variance, float(self.eps)))
 
 
@@ -127,11 +128,11 @@ class Robust(Scaler):
     """
 
     def record(self, tape, past, mask):
-        median = tape.median(past, mask, keepdims=True)
+        median = tape.median(past, mask, axis=-1, keepdims=True)
         distance = tape.mul(tape.abs(tape.sub(past, median)), mask)
-        deviation = tape.median(distance, mask, keepdims=True)
-        count = tape.maximum(tape.sum(mask, keepdims=True), 1.0)
-        square = tape.div(tape.sum(tape.square(distance), keepdims=True), count)
+        deviation = tape.median(distance, mask, axis=-1, keepdims=True)
+        count = tape.maximum(tape.sum(mask, axis=-1, keepdims=True), 1.0)
+        square = tape.div(tape.sum(tape.square(distance), axis=-1, keepdims=True), count)
         spread = tape.where(deviation, deviation, tape.scale(tape.sqrt(square), NORMAL_MAD))
         return median, tape.where(spread, spread, tape.constant([1.0]))
 
@@ -148,10 +149,10 @@ class MinMax(Scaler):
 
     def record(self, tape, past, mask):
         hidden = tape.scale(tape.sub(1.0, mask), 1e30)
-        high = tape.max(tape.sub(past, hidden), keepdims=True)
-        low = tape.neg(tape.max(tape.neg(tape.add(past, hidden)), keepdims=True))
+        high = tape.max(tape.sub(past, hidden), axis=-1, keepdims=True)
+        low = tape.neg(tape.max(tape.neg(tape.add(past, hidden)), axis=-1, keepdims=True))
         spread = tape.maximum(tape.sub(high, low), 0.0)  # of no values it is negative
-        low = tape.where(tape.max(mask, keepdims=True), low, tape.constant([0.0]))
+        low = tape.where(tape.max(mask, axis=-1, keepdims=True), low, tape.constant([0.0]))
         return low, tape.where(spread, spread, tape.constant([1.0]))
 
 
@@ -166,10 +167,10 @@ class Last(Scaler):
     """
 
     def record(self, tape, past, mask):
-        place = tape.mul(mask, np.arange(1.0, past.shape[0] + 1.0))
-        before = tape.sub(tape.max(place, keepdims=True), 1.0)
+        place = tape.mul(mask, np.arange(1.0, past.shape[-1] + 1.0))
+        before = tape.sub(tape.max(place, axis=-1, keepdims=True), 1.0)
         at = tape.maximum(tape.sub(place, before), 0.0)  # 1 at the last available step, else 0
-        return tape.sum(tape.mul(past, at), keepdims=True), None
+        return tape.sum(tape.mul(past, at), axis=-1, keepdims=True), None
 
 
 SCALERS: dict[str, type[Scaler]] = {

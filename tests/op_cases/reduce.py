@@ -63,10 +63,12 @@ def log_softmax(x, axis=-1):
     return z - np.log(np.exp(z).sum(axis=axis, keepdims=True))
 
 
-def median(x, mask, keepdims=False):
-    rows = [row[seen != 0] for row, seen in zip(x, mask, strict=True)]
+def median(x, mask, axis=None, keepdims=False):
+    n = 1 if axis is None else x.ndim - 1  # axes that stay
+    cells = [a.reshape(-1, *a.shape[n:]) for a in (x, mask)]
+    rows = [row[seen != 0] for row, seen in zip(*cells, strict=True)]
     values = np.array([np.median(row) if row.size else 0.0 for row in rows])
-    return values.reshape(len(x), *[1] * (x.ndim - 1)) if keepdims else values
+    return values.reshape(*x.shape[:n], *[1] * (x.ndim - n) * keepdims)
 
 
 def ratio(sum, count):
@@ -157,6 +159,8 @@ CASES: dict[str, list[Case]] = {
         _median(100, keepdims=True),
         _median(3, 37, available=1.0),
         _median(3, 5, keepdims=True),
+        _median(3, 37, axis=-1),
+        _median(2, 3, 5, axis=2, keepdims=True),
     ],
     "ratio": [_ratio(), _ratio(1), _ratio(13), _ratio(4, 19)],
 }

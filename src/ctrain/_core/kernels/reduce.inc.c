@@ -1,4 +1,4 @@
-/* Sum, mean, max and running sum over axes of the row; median of the row; ratio.
+/* Sum, mean, max and running sum over axes of the row; median; ratio.
 
    A sum along contiguous memory runs over the 16 virtual lanes of lanes.inc.c. A sum
    along strided memory is one chain per output, vectorised over the outputs. So the
@@ -324,11 +324,11 @@ CT_INLINE REAL FN(kth)(const REAL *x, const REAL *mask, ptrdiff_t n, ptrdiff_t k
 
 static void FN(median_forward)(const ct_node *node, const ct_frame *frame, ptrdiff_t rows)
 {
-    const ptrdiff_t n = node->ints[0];
+    const ptrdiff_t n = node->ints[0], cells = rows * node->ints[1];
     const REAL *x = (const REAL *)frame->value[node->in[0]];
     const REAL *mask = (const REAL *)frame->value[node->in[1]];
     REAL *y = (REAL *)frame->value[node->out];
-    for (ptrdiff_t r = 0; r < rows; r++, x += n, mask += n) {
+    for (ptrdiff_t r = 0; r < cells; r++, x += n, mask += n) {
         const ptrdiff_t count = FN(n_at_most)(x, mask, n, (REAL)INFINITY);
         ptrdiff_t wanted = 0;
         for (ptrdiff_t i = 0; i < n; i++) wanted += mask[i] != 0;

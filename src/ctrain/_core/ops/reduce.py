@@ -100,14 +100,18 @@ def log_softmax(x, /, axis=-1):
 
 
 @op(differentiable=(), broadcasts=True)
-def median(x, mask, /, keepdims=False):
-    """Median of the elements of the row whose mask is not 0; 0 if there are none.
+def median(x, mask, /, axis=None, keepdims=False):
+    """Median of the elements whose mask is not 0, of the row or along its last axis; 0 of none.
 
     Of an even number it is the mean of the two in the middle; NaN if there is one. It has no
-    gradient.
+    gradient. ``axis`` is None or the last one.
     """
-    n = size_of(x.shape)
-    return Row((1,) * len(x.shape) if keepdims else (), (n,), flops=64.0 * n)
+    outer = () if axis is None else x.shape[:-1]
+    if axis is not None and axis_of("median", x.shape, axis) != len(x.shape) - 1:
+        raise ValueError(f"median: axis must be None or the last of x {x.shape}, it is {axis}")
+    kept = (1,) * (len(x.shape) - len(outer)) if keepdims else ()
+    n = size_of(x.shape[len(outer) :])
+    return Row((*outer, *kept), (n, size_of(outer)), flops=64.0 * size_of(x.shape))
 
 
 @op(reads=(1,), differentiable=(0,), broadcasts=True)
