@@ -22,6 +22,7 @@ LEVELS = (
         "distributions",
         "metrics",
         "window_scores",
+        "window_choice",
         "data",
         "validation",
         "labels",

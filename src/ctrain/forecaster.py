@@ -11,14 +11,15 @@ from sklearn.utils.metaestimators import available_if
 from . import checkpoint, losses, models, objective, scalers, training
 from ._core.source import Windows
 from .callbacks.protocol import with_callbacks
-from .data import Panel, Schema, SeriesScaler, read_panel
+from .data import Panel, Schema, SeriesScaler
 from .estimator import takes_steps
-from .forecasting import Forecasting, window_rows
+from .forecasting import Forecasting
 from .intervals import Conformal
 from .rules import find
 from .state import State
 from .units import Units
 from .validation import answers_unknown_names, check_bool, check_choice, check_count, check_int
+from .window_choice import informative, weights_of, window_rows
 from .windowed import WindowNetwork
 
 #: architectures by name
@@ -53,7 +54,9 @@ class Forecaster(Forecasting):
         ``past_mask`` of shape (input_size,), ``past`` (input_size, n_hist_exog), ``future``
         (input_size + horizon, n_futr_exog) and ``static`` (n_stat_exog,), as far as there are such
         covariates; on the training tape also ``future_y`` (horizon,), scaled as `past_y` and 0
-        where it is missing, for teacher forcing.
+        where it is missing, for teacher forcing. With the attribute ``multivariate = True`` it
+        forecasts all series at once: ``past_y`` is (input_size, n_series), the others have the
+        axis of the series after time, too (`static` first), the forecast is (horizon, n_series).
     horizon : int
         Steps to forecast.
     input_size : int
@@ -95,7 +98,8 @@ class Forecaster(Forecasting):
     window_weight : callable, default=None
         ``window_weight(stamps, values)``: weights of training windows from the time stamp (UTC if
         there is a time zone) and the value (NaN if not available) of the first step that each
-        forecasts, arrays of shape (n_windows,). Windows of weight 0 are left out.
+        forecasts, arrays of shape (n_windows,). Windows of weight 0 are left out. A multivariate
+        model's windows are of all series: values (n_windows, n_series).
     optimizer, learning_rate_init, schedule, alpha, l1, clip_norm, clip_value, accumulate_steps
         As of :class:`ctrain.Regressor`.
     batch_size : int, default=256
@@ -263,7 +267,7 @@ class Forecaster(Forecasting):
         started = time.perf_counter()
         self._check_parameters()
         check_count("val_size", val_size, 0)
-        panel = read_panel(df, self._schema(), freq=self.freq, static=static)
+        panel = self._read_anew(df, static)
         self._fit_panel(panel, val_size, resume)
         self.fit_time_ = time.perf_counter() - started
         return self
@@ -349,7 +353,7 @@ class Forecaster(Forecasting):
         self._check_parameters()
         first = not hasattr(self, "_network")
         if first:
-            panel = read_panel(df, self._schema(), freq=self.freq, static=static)
+            panel = self._read_anew(df, static)
         else:
             panel = self._read(df, static)
         panel = panel.check_length(*self._past_needed(self.horizon), self.short)
@@ -384,35 +388,19 @@ class Forecaster(Forecasting):
         count = np.maximum(0, (stops - first - n_out) // self.step_size + 1)
         if self.window_weight is None and panel.mask.all():
             return self._windows(scaled, first, count, self.step_size, unit=unit), None
-        at, weight, rows = window_rows(first, count, self.step_size), None, None
+        at, weight = window_rows(first, count, self.step_size), None
+        at = at.reshape(panel.n_series, -1).T if self._together() else at  # a row is a window
         if self.window_weight is not None:
-            values = np.where(panel.mask[at], panel.y[at], np.nan)
-            weight = np.asarray(self.window_weight(panel.stamps(at), values), self.dtype)
-            good = weight.shape == at.shape and np.isfinite(weight).all() and (weight >= 0).all()
-            if not good or not weight.any():
-                raise ValueError(
-                    f"window_weight must return {len(at)} finite weights that are not negative, "
-                    f"one for each window, and not all 0; got {weight!r}"
-                )
-            rows = np.flatnonzero(weight)
+            weight = weights_of(self.window_weight, panel, at, self.dtype)
+        rows = np.arange(len(at)) if weight is None else np.flatnonzero(weight)
         if not panel.mask.all():
-            # windows without any value to forecast, or to forecast from, teach nothing
-            n_before = np.concatenate([[0], np.cumsum(panel.mask)])
-            begin = np.maximum(at - n_in, np.repeat(begins, count))
-            some = np.zeros(len(at), bool)
-            for step in range(n_out):
-                if self.horizon_weight is None or self.horizon_weight[step]:
-                    some |= panel.mask[at + step]
-            some &= n_before[at] > n_before[begin]
-            if weight is not None:
-                some &= weight > 0
-            rows = np.flatnonzero(some)
+            some = informative(panel, at, n_in, n_out, self.horizon_weight)
+            rows = rows[some[rows]]
             if not len(rows):
                 raise ValueError(
                     f"no window of the {len(at)} has values both in its past and in its horizon"
                 )
-        if rows is not None and len(rows) == len(at):
-            rows = None
+        rows = None if len(rows) == len(at) else rows
         return self._windows(scaled, first, count, self.step_size, weight, unit), rows
 
     def _unit(self, panel: Panel, stops: np.ndarray) -> np.ndarray | None:

@@ -18,6 +18,7 @@ from .metrics import seasonal_scale
 from .network import NotFiniteError
 from .units import Units
 from .validation import check_count
+from .window_choice import window_rows
 from .window_scores import WindowScores
 from .windowed import forecast_parts
 
@@ -125,13 +126,16 @@ class Forecasting(Estimator):
         self._check_future(panel, future, self.horizon)
         center, scale, _ = self._units.of(panel, panel.offsets[1:])
         y, seen, fields = self._room(panel, 1, future, center, scale)
-        source = Windows(y, self.input_size, self.horizon, count=1, available=seen, **fields)
+        source = Windows(
+            y, self.input_size, self.horizon, count=1, available=seen, together=self._together(),
+            **fields,
+        )  # fmt: skip
         name, parts = self._name(), forecast_parts(self._network.outputs)
         if not parts:
             raise ValueError(f"{name} names no parts of its forecast; NBEATS, NHITS, DLinear do")
         columns = {}
         for k, part in enumerate(["prediction", *parts]):
-            raw = self._network.predict(source, effective_n_threads(self.n_jobs), part)
+            raw = self._forecasts(source, part)
             raw = raw if self._quantile_levels() is None else raw[..., self._median()]
             center_of = center if k < 2 else np.zeros_like(center)
             column = name if part == "prediction" else f"{name}-{part}"
@@ -203,7 +207,7 @@ class Forecasting(Estimator):
         """
         self._check_parameters()
         self._check_level(level, self.conformal is not None)
-        panel = read_panel(df, self._schema(), freq=self.freq, static=static)
+        panel = self._read_anew(df, static)
         if n_windows is None and test_size is None:
             n_windows = 1
         rows = cross_validation_rows(panel, self.horizon, n_windows, step_size, test_size)
@@ -275,7 +279,30 @@ class Forecasting(Estimator):
         return clone(self).set_callbacks()
 
     def _read(self, df, static) -> Panel:
-        return read_like(df, self._tail, static=static)
+        """Series for the fitted network."""
+        panel = read_like(df, self._tail, static=static)
+        if not self._together():
+            return panel
+        known = self._units.ids
+        if not np.array_equal(panel.ids, known):
+            new, missing = np.setdiff1d(panel.ids, known), np.setdiff1d(known, panel.ids)
+            raise ValueError(
+                f"{self._name()} forecasts the {len(known)} series of the fit together; "
+                + (f"{new[0].item()!r} is new" if len(new) else f"{missing[0].item()!r} is missing")
+            )
+        return panel.aligned()
+
+    def _read_anew(self, df, static) -> Panel:
+        """Series to fit."""
+        panel = read_panel(df, self._schema(), freq=self.freq, static=static)
+        return panel.aligned() if self._together() else panel
+
+    def _together(self) -> bool:
+        """Whether the network forecasts all series at once: its model is ``multivariate``."""
+        model = self._model()
+        if isinstance(model, checkpoint.Missing):
+            return len(self._network.inference.inputs["past_y"].shape) > 1
+        return bool(getattr(model, "multivariate", False))
 
     def _past_needed(self, more: int = 0, what: str = "horizon") -> tuple[int, str]:
         """Rows that a series must have, so many after a window's past, and why."""
@@ -293,7 +320,7 @@ class Forecasting(Estimator):
             panel.y, self.input_size, self.horizon, offsets=panel.offsets,
             start=first - panel.offsets[:-1] - self.input_size, count=count, step_size=step_size,
             available=None if whole else panel.mask, past=panel.past, future=panel.future,
-            static=panel.static, unit=unit, weight=weight,
+            static=panel.static, unit=unit, weight=weight, together=self._together(),
         )  # fmt: skip
 
     def _at(self, panel: Panel, first, count, step_size: int, stops=None):
@@ -315,7 +342,10 @@ class Forecasting(Estimator):
         y, seen, fields = self._room(panel, blocks, future, center, scale)
         answers = []
         for begin in range(0, blocks * n_out, n_out):
-            source = Windows(y, n_in, n_out, start=begin, count=1, available=seen, **fields)
+            source = Windows(
+                y, n_in, n_out, start=begin, count=1, available=seen, together=self._together(),
+                **fields,
+            )  # fmt: skip
             answers.append(self._answer(source, panel, center, scale))
             rows = slice(begin + n_in, begin + n_in + n_out)
             seen[:, rows] = True
@@ -364,15 +394,23 @@ class Forecasting(Estimator):
     def _answer(self, source: Windows, panel: Panel, center, scale) -> np.ndarray:
         """The network's forecasts of windows, in the units of their series."""
         try:
-            raw = self._network.predict(source, effective_n_threads(self.n_jobs))
+            raw = self._forecasts(source)
         except NotFiniteError as error:
-            series = panel.name(int(source.locate([error.row])[0][0]))
+            name = panel.name(int(source.locate([error.row])[0][0]))
+            series = "all series" if self._together() else f"series {name}"
             raise ValueError(
-                f"series {series}: a window holds a value that is not finite in "
+                f"{series}: a window holds a value that is not finite in "
                 f"{self._network.dtype}; scale the series or set dtype='float64'"
             ) from None
         raw, levels = self._units.inverse(raw, center, scale), self._quantile_levels()
         return raw if levels is None else uncrossed(raw, levels)
+
+    def _forecasts(self, source: Windows, name: str = "prediction") -> np.ndarray:
+        """One output for windows, series after series."""
+        raw = self._network.predict(source, effective_n_threads(self.n_jobs), name)
+        if not self._together():
+            return raw
+        return np.moveaxis(raw, 1, 0).reshape(-1, *raw.shape[2:])  # rows hold all series
 
     # ------------------------------------------------------------------- answers
 
@@ -461,9 +499,3 @@ class Forecasting(Estimator):
         scores = arrays.get("conformal")
         self._conformal = None if scores is None else Conformal(scores)
         self.n_windows_ = plain["n_windows"]
-
-
-def window_rows(first: np.ndarray, count: np.ndarray, step_size: int) -> np.ndarray:
-    """The rows ``first[i], first[i] + step_size, ...`` of each series, ``count[i]`` of them."""
-    within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-    return np.repeat(first, count) + within * step_size

@@ -49,6 +49,8 @@ cdef class Windows(Source):
     cdef By by[8]
     cdef ct_series fields[8]
     cdef Py_ssize_t n_series
+    cdef Py_ssize_t per_row  # windows of a row: 1, or all series
+    cdef bint together
     cdef int64_t step_size
     cdef const int64_t[::1] origin
     cdef const int64_t[::1] length
@@ -57,11 +59,12 @@ cdef class Windows(Source):
     cdef list _keep
     cdef _lay_out(self, axes, offsets)
     cdef _enumerate(self, start, count, n_in, n_out, bint known)
+    cdef _join(self)
     cdef _for_each_series(self, name, values)
     cdef _add(self, By by, name, array, first, steps, mask=*)
     cdef void find(
         self, ct_window *windows, int64_t *series, const int64_t *index, int64_t first,
-        ptrdiff_t rows
+        ptrdiff_t begin, ptrdiff_t n
     ) noexcept nogil
     cdef ptrdiff_t gather(
         self, const ct_table *kernels, const int64_t *index, int64_t first, ptrdiff_t rows,

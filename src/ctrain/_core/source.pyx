@@ -163,6 +163,9 @@ cdef class Windows(Source):
 
     Steps before a series begins and after it ends are 0 under every name.
 
+    With `together` a row is a window of every series, all at the same start, and each shape but
+    that of ``weight`` begins with the axis of the series: ``past_y`` is (n_series, input_size).
+
     Parameters
     ----------
     y : ndarray of shape (n_steps,), (n_series, n_steps), or (n_values,) with `offsets`
@@ -185,11 +188,14 @@ cdef class Windows(Source):
         Without columns, like None, these leave their names out.
     unit : ndarray of shape (n_series,), default=None
     weight : ndarray of shape (n_rows,), default=None
+    together : bool, default=False
+        Whether a row holds all series; `start` and `count` must then be the same for each.
 
     Notes
     -----
-    Rows are the windows of the first series, then those of the second, and so on. They are counted,
-    not listed: the memory of a source does not grow with their number.
+    Rows are the windows of the first series, then those of the second, and so on; with `together`
+    those of all series, the earliest start first. They are counted, not listed: the memory of a
+    source does not grow with their number.
 
     Examples
     --------
@@ -203,7 +209,8 @@ cdef class Windows(Source):
 
     def __cinit__(
         self, y, input_size, horizon, *, offsets=None, start=0, count=None, step_size=1,
-        available=None, past=None, future=None, static=None, unit=None, weight=None
+        available=None, past=None, future=None, static=None, unit=None, weight=None,
+        together=False
     ):
         n_in, n_out = _positive("input_size", input_size), _positive("horizon", horizon)
         self.step_size = _positive("step_size", step_size)
@@ -215,7 +222,10 @@ cdef class Windows(Source):
         )
         axes = np.shape(y)
         self._lay_out(axes, offsets)
+        self.together, self.per_row = together, self.n_series if together else 1
         self._enumerate(start, count, n_in, n_out, future is not None)
+        if together:
+            self._join()
         y, mask = _over_time("y", y, axes), None
         if available is None:
             seen = np.broadcast_to(np.True_, y.shape)
@@ -300,6 +310,17 @@ cdef class Windows(Source):
                 f"the longest of {self.n_series} series has {length.max(initial=0)}"
             )
 
+    cdef _join(self):
+        """Make one row of the windows of all series at a start."""
+        start, count = np.asarray(self.start), np.diff(self.first_row)
+        for name, values in (("start", start), ("count", count)):
+            for s in np.flatnonzero(values != values[0])[:1]:
+                raise ValueError(
+                    f"together: {name} must be the same for all series; it is {values[0]} for "
+                    f"series 0 and {values[s]} for series {s}"
+                )
+        self.n_rows = count[0]
+
     cdef _for_each_series(self, name, values):
         values = _integers(name, values)
         if values.shape not in ((), (self.n_series,)):
@@ -319,6 +340,8 @@ cdef class Windows(Source):
             shape = (steps, width) if name in ("past", "future") else (steps,)
         else:
             shape = (width,) if by == SERIES else ()
+        if self.together and by != ROW:
+            shape = (self.n_series, *shape)
         self.names += (name,)
         self.shapes += (shape,)
         self._keep.append(array)
@@ -343,7 +366,8 @@ cdef class Windows(Source):
         Returns
         -------
         series, start : ndarray of int64, of the shape of `rows`
-            Number of the series, and the step of it at which the window begins.
+            Number of the series (with `together` the first), and the step of it at which the
+            window begins.
         """
         rows = _integers("rows", rows)
         if rows.size and not 0 <= rows.min() <= rows.max() < self.n_rows:
@@ -354,13 +378,18 @@ cdef class Windows(Source):
 
     cdef void find(
         self, ct_window *windows, int64_t *series, const int64_t *index, int64_t first,
-        ptrdiff_t rows
+        ptrdiff_t begin, ptrdiff_t n
     ) noexcept nogil:
+        """Locate the windows from `begin` on, counted over all rows."""
         cdef int64_t s = 0, end, middle, row
         cdef ptrdiff_t i
-        for i in range(rows):
-            row = first + i if index == NULL else index[i]
-            if not self.first_row[s] <= row < self.first_row[s + 1]:
+        for i in range(n):
+            row = (begin + i) // self.per_row
+            row = first + row if index == NULL else index[row]
+            if self.per_row > 1:
+                s = (begin + i) % self.per_row
+                row += self.first_row[s]
+            elif not self.first_row[s] <= row < self.first_row[s + 1]:
                 s, end = 0, self.n_series
                 while end - s > 1:  # first_row[s] <= row < first_row[end]
                     middle = (s + end) >> 1
@@ -378,33 +407,35 @@ cdef class Windows(Source):
     ) noexcept nogil:
         cdef ct_window windows[CHUNK]
         cdef int64_t series[CHUNK]
-        cdef const int64_t *at
-        cdef ptrdiff_t bad = -1, found, r0 = 0, n
+        cdef ptrdiff_t bad = -1, found, begin = 0, n
         cdef const ct_series *x
         cdef char *to
         cdef Py_ssize_t k
-        while r0 < rows:
-            n = min(<ptrdiff_t>CHUNK, rows - r0)
-            at = NULL if index == NULL else index + r0
-            self.find(windows, series, at, first + r0, n)
+        while begin < rows * self.per_row:
+            n = min(<ptrdiff_t>CHUNK, rows * self.per_row - begin)
+            self.find(windows, series, index, first, begin, n)
             for k in range(self.n_fields):
-                if fields[k] == NULL:
+                if fields[k] == NULL or self.by[k] == ROW:
                     continue
                 x = &self.fields[k]
-                to = fields[k] + r0 * x.steps * x.width * kernels.itemsize
+                to = fields[k] + begin * x.steps * x.width * kernels.itemsize
                 if self.by[k] == STEP:
                     found = kernels.gather_windows(to, x, windows, n)
-                elif self.by[k] == SERIES:
+                else:
                     found = kernels.gather(
                         to, x.data, x.item, x.series_stride, x.col_stride, series, 0, n, x.width
                     )
-                else:
-                    found = kernels.gather(
-                        to, x.data, x.item, x.series_stride, x.col_stride, at, first + r0, n, 1
-                    )
-                if found >= 0 and (bad < 0 or r0 + found < bad):
-                    bad = r0 + found
-            r0 += n
+                if found >= 0 and (bad < 0 or (begin + found) // self.per_row < bad):
+                    bad = (begin + found) // self.per_row
+            begin += n
+        for k in range(self.n_fields):
+            if fields[k] != NULL and self.by[k] == ROW:
+                x = &self.fields[k]
+                found = kernels.gather(
+                    fields[k], x.data, x.item, x.series_stride, x.col_stride, index, first, rows, 1
+                )
+                if found >= 0 and (bad < 0 or found < bad):
+                    bad = found
         return bad
 
 

@@ -190,6 +190,68 @@ class Panel:
         )
         return chosen.between(self.offsets[:-1][series], self.offsets[1:][series])
 
+    def aligned(self) -> Panel:
+        """All series over one span, from the first stamp of any to the last of any.
+
+        Where a series has no row, its target is not available.
+
+        Returns
+        -------
+        Panel
+            This one if all series begin and end together.
+
+        Raises
+        ------
+        ValueError
+            Series without a stamp in common or between each other's, or whose covariates would be
+            missing.
+
+        Examples
+        --------
+        >>> from ctrain.data import read_panel
+        >>> panel = read_panel({"unique_id": ["a", "a", "b"], "ds": [1, 2, 2], "y": [1, 2, 3]})
+        >>> panel.aligned().y, panel.aligned().mask
+        (array([1., 2., 0., 3.]), array([ True,  True, False,  True]))
+        """
+        first = self.start.min()
+        begins, on = self.calendar.steps(first, self.start)
+        ends = begins + self.lengths
+        span = int(ends.max())
+        if not on.all():
+            bad = int(np.argmin(on))
+            raise ValueError(
+                f"{self.place(int(self.offsets[bad]))} lies between the stamps of series "
+                f"{self.name(int(np.argmax(begins == 0)))}; series that are forecast together "
+                "need one calendar"
+            )
+        if int(begins.max()) >= int(ends.min()):
+            late, early = int(np.argmax(begins)), int(np.argmin(ends))
+            raise ValueError(
+                f"series that are forecast together need a common span: {self.name(late)} begins "
+                f"at {text(self.start[late], self.calendar.zone)}, {self.name(early)} ends at "
+                f"{text(self.end[early], self.calendar.zone)}; leave one out"
+            )
+        if (self.lengths == span).all():
+            return self
+        if self.future.shape[1] or self.past.shape[1]:
+            short = int(np.argmax(self.lengths < span))
+            raise ValueError(
+                f"series {self.name(short)} has {self.lengths[short]} of {span} rows, and series "
+                "that are forecast together need their covariates at all of them: add the rows, "
+                "with NaN targets and missing='mask', or leave the covariates out"
+            )
+        rows = np.arange(self.n_rows)
+        series = self.series_of(rows)
+        to = rows - self.offsets[series] + begins[series] + series * span
+        n = self.n_series * span
+        y, mask = np.zeros(n, self.y.dtype), np.zeros(n, bool)
+        y[to], mask[to] = self.y, self.mask
+        return replace(
+            self, y=y, mask=mask, future=np.zeros((n, 0), self.future.dtype),
+            past=np.zeros((n, 0), self.past.dtype), offsets=np.arange(self.n_series + 1) * span,
+            start=np.full(self.n_series, first),
+        )  # fmt: skip
+
     def check_length(self, minimum: int, reason: str, short: str = "error") -> Panel:
         """Refuse or leave out series with fewer rows than `minimum`.
 
