@@ -19,6 +19,7 @@ from ctrain.models import (
     PatchTST,
     TiDE,
     VanillaTransformer,
+    TSMixer,
 )
 
 HORIZON, INPUT_SIZE = 4, 8
@@ -40,8 +41,9 @@ SMALL = {
     "tft": TFT(hidden_size=4, n_head=2),
     "vanillatransformer": VanillaTransformer(hidden_size=4, n_head=2, conv_hidden_size=4),
 }
-TAKES_NOT_ALL = ("nlinear", "dlinear", "nbeats", "patchtst", "vanillatransformer")
+TAKES_NOT_ALL = ("nlinear", "dlinear", "nbeats", "patchtst", "vanillatransformer", "tsmixer")
 TAKES_COVARIATES = tuple(name for name in SMALL if name not in TAKES_NOT_ALL)
+    "tsmixer": TSMixer(n_block=1, ff_dim=4, dropout=0.1),
 
 
 def frame(n_series=3, n_rows=60, seed=0):

@@ -1,4 +1,4 @@
-"""Models of convolutions: neuralforecast's numbers, arrays of several columns, bad settings."""
+"""TCN and TSMixer: neuralforecast's numbers, arrays of several columns, bad settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sklearn.base import clone
 
 import ctrain
 from ctrain import Regressor, models
-from ctrain.models import TCN
+from ctrain.models import TCN, TSMixer
 
 TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
 
@@ -21,14 +21,20 @@ def test_store_holds_exactly_the_cases():
         assert str(arrays["neuralforecast"]) == "3.3.0"
 
 
+def recorded(tape, label):
+    """Inputs by name, shape of the forecast, and the forecast of a case."""
+    name, settings, (_, horizon, values), columns = CASES[label]
+    inputs = {k: tape.input(shape, name=k) for k, shape in row_shapes(label).items()}
+    series = [columns["n_series"]] if "n_series" in columns else []
+    shape = (horizon, *series, *[values] * (values > 1))
+    return inputs, shape, getattr(models, name)(**settings).record(tape, dict(inputs), shape)
+
+
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("label", CASES)
 def test_outputs_and_gradients_are_those_of_neuralforecast(label, dtype):
-    name, settings, (_, horizon, values), _ = CASES[label]
     tape = ctrain.Tape(dtype)
-    inputs = {k: tape.input(shape, name=k) for k, shape in row_shapes(label).items()}
-    shape = (horizon,) if values == 1 else (horizon, values)
-    output = getattr(models, name)(**settings).record(tape, dict(inputs), shape)
+    inputs, shape, output = recorded(tape, label)
     upstream = tape.input(shape, name="upstream")
     loss = tape.sum(tape.mul(output, upstream))
     for p in tape.parameters:
@@ -41,7 +47,15 @@ def test_outputs_and_gradients_are_those_of_neuralforecast(label, dtype):
     answers = {"output": tape.value(output).reshape(expected["output"].shape)}
     answers |= {k: ROWS * tape.gradient(x) for k, x in inputs.items()}
     for p in tape.parameters:
-        answers[p.name] = ROWS * tape.gradient(tape.parameter(p.shape, name=p.name))
+        if p.trainable:
+            answers[p.name] = ROWS * tape.gradient(tape.parameter(p.shape, name=p.name))
+    if "inference" in expected:
+        tape = ctrain.Tape(dtype, training=False)
+        output = recorded(tape, label)[-1]
+        for p in tape.parameters:
+            tape.parameters.assign(p.name, made(label, p.name, *p.shape))
+        tape.forward(**given)
+        answers["inference"] = tape.value(output)
     assert set(answers) == set(expected)
     for name, value in answers.items():
         size = np.abs(expected[name]).max()
@@ -59,6 +73,8 @@ def test_defaults():
         "decoder_activation": "relu",
     }
     assert TCN().get_params() == clone(TCN()).get_params() == expected
+    expected = {"n_block": 2, "ff_dim": 64, "dropout": 0.9, "revin": True}
+    assert TSMixer().get_params() == clone(TSMixer()).get_params() == expected
 
 
 @pytest.mark.parametrize(
@@ -77,6 +93,27 @@ def test_wrong_settings_name_rule_and_value(model, message):
     tape = ctrain.Tape()
     with pytest.raises(ValueError, match=message):
         model.record(tape, {"x": tape.input((15,), name="x")}, (6,))
+
+
+@pytest.mark.parametrize(
+    "model, inputs, message",
+    [
+        (TSMixer(n_block=0), {"past_y": (5, 3)}, "n_block must be an integer of at least 1; got 0"),
+        (TSMixer(ff_dim=0), {"past_y": (5, 3)}, "ff_dim must be an integer of at least 1; got 0"),
+        (TSMixer(dropout=1), {"past_y": (5, 3)}, r"dropout must be in \[0, 1\); got 1"),
+        (TSMixer(), {"past_y": (5, 3), "past": (5, 3, 1)}, "TSMixer takes no covariates; got past"),
+        (
+            TSMixer(),
+            {"past_y": (5,)},
+            r"needs past_y of row shape \(input_size, n_series\)",
+        ),
+        (TSMixer(), {"x": (5, 3)}, r"as Forecaster has it; got \{'x': \(5, 3\)\}"),
+    ],
+)
+def test_what_a_mixer_refuses(model, inputs, message):
+    tape = ctrain.Tape()
+    with pytest.raises(ValueError, match=message):
+        model.record(tape, {k: tape.input(row, name=k) for k, row in inputs.items()}, (4, 3))
 
 
 @pytest.mark.parametrize("name, row", [("x", (5, 2, 3)), ("past_y", (5, 2))])

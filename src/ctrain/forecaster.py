@@ -37,6 +37,7 @@ MODELS = {
     "patchtst": models.PatchTST,
     "tft": models.TFT,
     "vanillatransformer": models.VanillaTransformer,
+    "tsmixer": models.TSMixer,
 }
 
 

@@ -13,6 +13,7 @@ from .standardized import Standardized
 from .tcn import TCN
 from .tft import TFT
 from .tide import TiDE
+from .tsmixer import TSMixer
 from .vanilla_transformer import VanillaTransformer
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "NLinear",
     "PatchTST",
     "Standardized",
+    "TSMixer",
     "TiDE",
     "VanillaTransformer",
 ]

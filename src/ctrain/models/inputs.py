@@ -57,6 +57,26 @@ def sequence(tape, inputs: dict, model: str):
     return columns[0] if len(columns) == 1 else tape.concat(*columns)
 
 
+def panel(inputs: dict, model: str):
+    """Return the past of all series, row shape (input_size, n_series), for a model of no more.
+
+    Raises
+    ------
+    ValueError
+        If it is the past of one series, or if there are covariates.
+    """
+    given = [name for name in ("past", "future", "static") if name in inputs]
+    if given:
+        raise ValueError(f"{model} takes no covariates; got {', '.join(given)}: leave them out")
+    y = inputs.get("past_y")
+    if y is None or len(y.shape) != 2:
+        raise ValueError(
+            f"{model} needs past_y of row shape (input_size, n_series), as Forecaster has it; got "
+            f"{ {name: x.shape for name, x in inputs.items()} }"
+        )
+    return y
+
+
 def mask_of(inputs: dict):
     """``past_mask``, 0 where the window is missing; None if nothing ever is."""
     mask = inputs.get("past_mask")
