@@ -14,12 +14,13 @@ from ctrain.models import (
     RNN,
     TCN,
     TFT,
+    DeepAR,
     DLinear,
     NLinear,
     PatchTST,
     TiDE,
-    VanillaTransformer,
     TSMixer,
+    VanillaTransformer,
 )
 
 HORIZON, INPUT_SIZE = 4, 8
@@ -40,10 +41,11 @@ SMALL = {
     "patchtst": PatchTST(2, 2, 8, 8, patch_len=4, stride=2),
     "tft": TFT(hidden_size=4, n_head=2),
     "vanillatransformer": VanillaTransformer(hidden_size=4, n_head=2, conv_hidden_size=4),
+    "tsmixer": TSMixer(n_block=1, ff_dim=4, dropout=0.1),
+    "deepar": DeepAR(hidden_size=4, num_layers=1, trajectory_samples=5),
 }
 TAKES_NOT_ALL = ("nlinear", "dlinear", "nbeats", "patchtst", "vanillatransformer", "tsmixer")
 TAKES_COVARIATES = tuple(name for name in SMALL if name not in TAKES_NOT_ALL)
-    "tsmixer": TSMixer(n_block=1, ff_dim=4, dropout=0.1),
 
 
 def frame(n_series=3, n_rows=60, seed=0):

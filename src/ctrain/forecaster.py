@@ -38,6 +38,7 @@ MODELS = {
     "tft": models.TFT,
     "vanillatransformer": models.VanillaTransformer,
     "tsmixer": models.TSMixer,
+    "deepar": models.DeepAR,
 }
 
 

@@ -15,6 +15,7 @@ from ._core.source import Source
 from ._core.step import accumulate, predict
 from ._core.symbols import Level, Tensor
 from ._core.tape import Tape
+from .distributions import Scaled
 from .losses import Loss
 
 #: rows of one evaluation slab, and the most that one call of the predictor plans for
@@ -82,10 +83,16 @@ class Network:
     def _problem(self, tape: Tape, model, loss: Loss, inputs: dict, shape: tuple[int, ...]):
         """Record model and loss; answer the loss and the outputs for prediction."""
         target = tape.input((self.n_targets,), name="y")
+        if loss.head is not None:
+            inputs = {**inputs, "distribution": Scaled(loss.head)}
         outputs = record_model(model, tape, inputs, shape)
         raw = outputs["prediction"]
         cost = loss.record(tape, raw, target)
-        return cost, outputs if tape.training else {**outputs, "prediction": loss.link(tape, raw)}
+        if tape.training:
+            return cost, outputs
+        paths = outputs.get("samples")
+        answer = loss.link(tape, raw) if paths is None else loss.of_samples(tape, paths)
+        return cost, {**outputs, "prediction": answer}
 
     @classmethod
     def restored(

@@ -1,5 +1,6 @@
 """Architectures: one file each, declaring parameters and recording operations."""
 
+from .deepar import DeepAR
 from .dlinear import DLinear
 from .gru import GRU
 from .lstm import LSTM
@@ -26,6 +27,7 @@ __all__ = [
     "TCN",
     "TFT",
     "DLinear",
+    "DeepAR",
     "NLinear",
     "PatchTST",
     "Standardized",
