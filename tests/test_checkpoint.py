@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import pickle
+import tracemalloc
 
 import classes
 import joblib
@@ -15,7 +17,7 @@ from resumption import differences, fingerprint
 from sklearn.exceptions import NotFittedError
 
 import ctrain
-from ctrain import CheckpointError, Classifier, Regressor
+from ctrain import CheckpointError, Classifier, Regressor, archive, checkpoint
 from ctrain.callbacks import Checkpoint, OnEpochEnd
 from ctrain.optimizers import AdamW
 from ctrain.schedules import ReduceOnPlateau
@@ -289,3 +291,69 @@ def test_files_that_are_none(tmp_path):
         with pytest.raises(CheckpointError, match="not a checkpoint of ctrain"):
             reg.fit(X, Y, resume=tmp_path / name)
     assert differences(before, fingerprint(reg, X)) == []  # a refused resume changes nothing
+
+
+# ------------------------------------------------------------------------------- deflated zeros
+
+
+def deflated(path, header, arrays) -> int:
+    """Write a file of zeros, deflated whatever reading it takes; answer its size."""
+    arrays = {name: np.zeros_like(array) for name, array in arrays.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(archive, "_budget", lambda n_file: math.inf)
+        archive.write(path, header, arrays, compress=True)
+    return path.stat().st_size
+
+
+def long_history(header, arrays, n):
+    header["state"]["n_epochs"] = n
+    arrays["history"] = np.zeros((len(header["state"]["columns"]), n))
+
+
+def many_steps(header, arrays, n):
+    arrays["steps"] = np.zeros((4, n))
+
+
+def wide(header, arrays, n):
+    """The network's own arrays are already as large as they get."""
+
+
+BOMBS = {
+    "weights": ({"optimizer": "sgd"}, wide, 0),
+    "slots": ({"optimizer": AdamW(amsgrad=True)}, wide, 0),
+    "best weights": ({"optimizer": "sgd", "early_stopping": True}, wide, 0),
+    "history": ({}, long_history, 1),
+    "history of a validation": ({"early_stopping": True, "metrics": ["r2"]}, long_history, 1),
+    "steps": ({}, many_steps, 1),
+}
+
+
+@pytest.mark.parametrize("what", BOMBS)
+def test_deflated_zeros_take_no_more_memory_than_is_allowed(tmp_path, monkeypatch, what):
+    """From a file of some KB: up to the limit it loads within it, beyond it is refused."""
+    floor = 4 << 20
+    monkeypatch.setattr(archive, "FLOOR", floor)
+    settings, grow, grows = BOMBS[what]
+    path, told = tmp_path / "bomb.npz", []
+    small.small(max_iter=1).fit(X, Y).save(path)
+    ctrain.load(path)  # whatever is imported or cached is
+    for n in (1 << k for k in range(13, 22, 2)):
+        width = 8 if grows else math.isqrt(n)
+        given = {"hidden_layer_sizes": (width, width), "max_iter": 1, "dtype": "float32"} | settings
+        header, arrays = checkpoint._contents(small.small(**given).fit(X, Y))
+        grow(header, arrays, n)
+        total = sum(array.nbytes for array in arrays.values())
+        assert 4 * deflated(path, header, arrays) < floor
+        tracemalloc.start()
+        try:
+            ctrain.load(path)
+        except CheckpointError as error:
+            assert "beyond the limit of 4194304" in str(error)
+            told.append(False)
+            assert tracemalloc.get_traced_memory()[1] < 1 << 20
+        else:
+            told.append(True)
+        assert tracemalloc.get_traced_memory()[1] < floor
+        assert told[-1] or total > floor / 6
+        tracemalloc.stop()
+    assert told == sorted(told, reverse=True) and True in told and False in told

@@ -57,7 +57,9 @@ Schema = Callable[[dict], Mapping[str, tuple]]
 # ------------------------------------------------------------------------------ the two verbs
 
 
-def write(path, header: dict, arrays: Mapping[str, np.ndarray], compress: bool = False) -> None:
+def write(
+    path, header: dict, arrays: Mapping[str, np.ndarray], compress: bool = False, made: int = 0
+) -> None:
     """Write a file that appears under its name complete, or not at all.
 
     The bytes go to a new file in the same folder, are synced, renamed, and the folder is synced. A
@@ -82,7 +84,7 @@ def write(path, header: dict, arrays: Mapping[str, np.ndarray], compress: bool =
     TypeError, ValueError
         `header` or `arrays` hold what a file cannot.
     """
-    pieces = _spell(header, arrays, compress)
+    pieces = _spell(header, arrays, compress, made)
 
     def digest() -> bytes:
         whole = hashlib.sha256()
@@ -93,7 +95,9 @@ def write(path, header: dict, arrays: Mapping[str, np.ndarray], compress: bool =
     storage.save(path, pieces, digest)
 
 
-def read(path, schema: Schema) -> tuple[dict, dict[str, np.ndarray]]:
+def read(
+    path, schema: Schema, made: Callable[[dict], int] = lambda header: 0
+) -> tuple[dict, dict[str, np.ndarray]]:
     """Read header and arrays. No code of the file's choice runs, and memory is bounded.
 
     Parameters
@@ -104,6 +108,8 @@ def read(path, schema: Schema) -> tuple[dict, dict[str, np.ndarray]]:
         ``schema(header)`` returns ``{name: (dtype, shape)}`` of the arrays that such a header
         needs; ``None`` in a shape stands for any length. It raises `CheckpointError` for a header
         that it does not like.
+    made : callable, default=none
+        ``made(header)`` is how many bytes the caller will make of the arrays, beside them.
 
     Returns
     -------
@@ -141,6 +147,7 @@ def read(path, schema: Schema) -> tuple[dict, dict[str, np.ndarray]]:
         found = members.parse(body, n_comment)
         header, table = _contents(body, found)
         _check_table(table, schema(header))
+        _check_cost(_cost(len(body), "", [m.size for m in found], made(header)), len(body))
         return header, {
             name: _array(body, member, *spec)
             for member, (name, spec) in zip(found[1:], table.items(), strict=True)
@@ -152,7 +159,7 @@ def read(path, schema: Schema) -> tuple[dict, dict[str, np.ndarray]]:
 # ----------------------------------------------------------------------------------- spelling
 
 
-def _spell(header: dict, arrays: Mapping, compress: bool) -> list:
+def _spell(header: dict, arrays: Mapping, compress: bool, made: int = 0) -> list:
     """All bytes of a file but the digest, as a list of buffers."""
     text, contents = _checked(header, arrays)
     parts = {HEADER: ([text.encode("ascii")],) * 2}
@@ -164,7 +171,7 @@ def _spell(header: dict, arrays: Mapping, compress: bool) -> list:
     n_file = sum(n_bytes(packed) for _, packed in parts.values())
     smallest = sorted(sizes, key=sizes.get)
     # 600 bytes are more than the zip archive says about a member
-    while _cost(n_file + 600 * len(sizes), text, sizes.values()) > _budget(n_file):
+    while _cost(n_file + 600 * len(sizes), text, sizes.values(), made) > _budget(n_file):
         if not smallest:
             raise ValueError("the header is too large for so few arrays; put lists into arrays")
         name = smallest.pop()  # what shrinks too well would look like a bomb
@@ -252,8 +259,12 @@ def _npy_header(dtype: str, shape: Sequence[int]) -> bytes:
     return b"\x93NUMPY\1\0" + struct.pack("<H", n_text) + text.ljust(n_text - 1).encode() + b"\n"
 
 
-def _cost(n_file: int, text: str, sizes) -> int:
-    """Bytes that reading allocates at most: file, objects of the header, arrays."""
+def _cost(n_file: int, text: str, sizes, made: int = 0) -> int:
+    """Bytes that reading allocates at most.
+
+    Objects of the header, arrays, and beside these first the file and then, when that is gone, what
+    is made of them.
+    """
     strings = (5 if "\\u" in text else 2) * len(text)
     objects = (
         64 * (text.count(",") + text.count("["))
@@ -261,11 +272,19 @@ def _cost(n_file: int, text: str, sizes) -> int:
         + 256 * text.count("{")
         + 3000 * len(sizes)
     )
-    return n_file + strings + objects + sum(sizes) + BLOCK
+    return max(n_file, made) + strings + objects + sum(sizes) + BLOCK
 
 
 def _budget(n_file: int) -> int:
     return max(FLOOR, FACTOR * n_file)
+
+
+def _check_cost(cost: int, n_file: int) -> None:
+    if cost > _budget(n_file):
+        raise CheckpointError(
+            f"reading its {n_file} bytes would take {cost} bytes of memory, beyond the limit of "
+            f"{_budget(n_file)}"
+        )
 
 
 # ------------------------------------------------------------------------------------ reading
@@ -307,11 +326,7 @@ def _contents(body: memoryview, found: Sequence[Member]) -> tuple[dict, dict]:
     sizes = [member.size for member in found]
     try:
         text = str(content, "ascii")
-        if _cost(len(body), text, sizes) > _budget(len(body)):
-            raise CheckpointError(
-                f"reading its {len(body)} bytes would take {sum(sizes)} bytes and more, beyond "
-                f"the limit of {_budget(len(body))}"
-            )
+        _check_cost(_cost(len(body), text, sizes), len(body))
         contents = json.loads(text, object_pairs_hook=_unique, parse_int=_integer)
         _check_values(contents, depth=0)
     except (ValueError, TypeError, RecursionError) as error:

@@ -159,7 +159,7 @@ def save(estimator, path, compress: bool = False) -> None:
         Whether to deflate the arrays.
     """
     header, arrays = _contents(estimator)
-    archive.write(path, header, arrays, compress)
+    archive.write(path, header, arrays, compress, _made(header))
 
 
 def _contents(estimator) -> tuple[dict, dict[str, np.ndarray]]:
@@ -169,7 +169,7 @@ def _contents(estimator) -> tuple[dict, dict[str, np.ndarray]]:
     entries, constants = listed(network.inference)
     columns, steps = state.history.state()
     arrays = {"weights": parameters.arena, "steps": steps}
-    arrays["history"] = np.array([list(map(float, c)) for c in columns.values()], np.float64)
+    arrays["history"] = np.array(list(columns.values()))
     arrays.update({f"constant.{k}": array for k, array in enumerate(constants)})
     if state.best_weights is not None:
         arrays["best_weights"] = state.best_weights
@@ -244,7 +244,7 @@ def read(path) -> tuple[dict, dict[str, np.ndarray]]:
     OSError
         If it cannot be read.
     """
-    return archive.read(path, _checked(_schema))
+    return archive.read(path, _checked(_schema), _made)
 
 
 def load(path, kinds: dict[str, type]):
@@ -378,6 +378,15 @@ def _schema(header: dict) -> dict:
     return expected
 
 
+def _made(header: dict) -> int:
+    """Bytes that `_build` makes beside the arrays: copies, and lists of the history's columns."""
+    wanted, taken = _schema(header), {"steps": 0, "best_weights": 0, "history": 3}
+    return sum(
+        taken.get(name, 1) * np.dtype(dtype).itemsize * math.prod(n for n in shape if n)
+        for name, (dtype, shape) in wanted.items()
+    )
+
+
 def _build(header: dict, arrays: dict, kinds: dict[str, type]):
     listing = header["network"]
     parameters = Parameters(listing["dtype"])
@@ -387,7 +396,7 @@ def _build(header: dict, arrays: dict, kinds: dict[str, type]):
         if type(name) is not str or name in parameters:
             raise ValueError(f"{name!r} is no name of another parameter")
         values = arrays["weights"][at : at + math.prod(shape)].reshape(shape)
-        parameters.declare(name, values, None, p["decay"], p["trainable"], 0)
+        parameters.adopt(name, values, p["decay"], p["trainable"])
         at += parameters.room(values.size)
     parameters.pack()
     constants = [arrays[f"constant.{k}"] for k in range(len(listing["constants"]))]
@@ -431,8 +440,9 @@ def _fill(state: State, header: dict, arrays: dict) -> None:
     saved = header["state"]
     for name in COUNTS:
         setattr(state, name, saved[name])
-    columns = dict(zip(saved["columns"], arrays["history"].tolist(), strict=True))
-    columns["epoch"] = [int(epoch) for epoch in columns["epoch"]]
+    columns = dict(zip(saved["columns"], arrays["history"], strict=True))
+    if not (np.abs(columns["epoch"]) <= MOST_STEPS).all():
+        raise ValueError("its history counts epochs by other numbers than integers")
     state.history = History.restored(columns, arrays["steps"])
     if state.schedule is None:  # else it is that of the fit, which has the same parameters
         state.schedule = decode(saved["schedule"])

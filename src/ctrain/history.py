@@ -51,12 +51,15 @@ class History(Mapping):
     """
 
     def __init__(self) -> None:
-        self._columns: dict[str, list] = {name: [] for name in COLUMNS}
+        self._columns: dict[str, list | np.ndarray] = {name: [] for name in COLUMNS}
         self._steps = np.empty((4, 0))
         self.n_steps = 0
 
     def __getitem__(self, name: str) -> list:
-        return self._columns[name]
+        column = self._columns[name]
+        if isinstance(column, np.ndarray):  # of a file, as lists they take four times the memory
+            column = self._columns[name] = column.tolist()
+        return column
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._columns)
@@ -66,7 +69,7 @@ class History(Mapping):
 
     def __repr__(self) -> str:
         epochs = len(self._columns["epoch"])
-        last = ", ".join(f"{k}={v[-1]:.6g}" for k, v in self._columns.items() if v)
+        last = ", ".join(f"{k}={v[-1]:.6g}" for k, v in self.items() if v)
         return f"History({epochs} epochs, {self.n_steps} steps{': ' + last if last else ''})"
 
     @property
@@ -100,7 +103,7 @@ class History(Mapping):
 
     def append(self, row: dict[str, float]) -> None:
         """Add an epoch; a column that it lacks, or that is new, holds NaN."""
-        columns = self._columns
+        columns = self._columns = dict(self)
         n = len(columns["epoch"])
         for name, value in row.items():
             column = columns.get(name)
@@ -138,16 +141,17 @@ class History(Mapping):
         steps = {name: values.tolist() for name, values in self.steps.items()}
         return _written(json.dumps({"epochs": _plain(self), "steps": _plain(steps)}), path)
 
-    def state(self) -> tuple[dict[str, list], np.ndarray]:
-        """Columns and steps, not copied, as :meth:`restored` takes them."""
-        return self._columns, self._steps[:, : self.n_steps]
+    def state(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Columns, and steps that are not copied, as :meth:`restored` takes them."""
+        columns = {name: np.array(column, np.float64) for name, column in self._columns.items()}
+        return columns, self._steps[:, : self.n_steps]
 
     @classmethod
-    def restored(cls, columns: dict[str, list], steps: np.ndarray) -> History:
+    def restored(cls, columns: Mapping[str, np.ndarray], steps: np.ndarray) -> History:
         """Make a history of what :meth:`state` gave."""
         history = cls()
-        history._columns = {name: list(column) for name, column in columns.items()}
-        history._steps = np.array(steps, np.float64)
+        history._columns = {**columns, "epoch": columns["epoch"].astype(np.int64)}
+        history._steps = np.asarray(steps, np.float64)
         history.n_steps = steps.shape[1]
         return history
 

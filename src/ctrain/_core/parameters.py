@@ -137,6 +137,10 @@ class Parameters:
         self._by_name[name] = parameter
         return parameter
 
+    def adopt(self, name: str, value: np.ndarray, decay: bool, trainable: bool) -> None:
+        """Enter a parameter that has its weights, which are not copied before they are packed."""
+        self._by_name[name] = Parameter(name, value.shape, bool(decay), bool(trainable), value)
+
     def pack(self) -> np.ndarray:
         """Move every weight into one arena, unless that has been done; answer the arena."""
         if all(p.offset >= 0 for p in self):
