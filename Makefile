@@ -57,7 +57,8 @@ bench-accuracy: $(ACCURACY)/accuracy.stamp ## test errors on public data in DATA
 # Whatever runs a kernel on memory of its own making, and what reads files. The rest of the suite
 # runs the same C from further away, three times slower than here.
 CHECKED := archive checkpoint golden source windows step bits races gemm ops gradcheck optimizers \
-    random losses conventions vmath
+    random losses conventions vmath dispatch tape masked convolution batch_norm draws recurrent \
+    attention transformers
 test-asan: $(ASAN)/test.stamp ## kernels and loader under the address and undefined-behaviour sanitizers
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libstdc++.so.6)" \
 	PYTHONMALLOC=malloc \

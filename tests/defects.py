@@ -38,6 +38,7 @@ PARALLEL = (
     "test_regressor.py::test_threads_share_an_estimator_that_was_just_unpickled",
     "test_signals.py::test_a_fit_in_another_thread_gives_the_same_bits",
     "test_windows.py::test_the_first_bad_row_is_told",
+    "test_batch_norm.py::test_threads_do_not_change_a_fit",
 )
 #: counts the threads of libgomp; asks for half a second
 UNFIT = (

@@ -12,6 +12,8 @@ import pytest
 import scipy.sparse
 from networks import DATA, N, everything, train, two_stages
 from small import problem, same_bits, small
+from test_ops import Recorded
+from test_ops import same_bits as same_lists
 
 import ctrain
 from ctrain._core.optim import Optimizer
@@ -20,6 +22,7 @@ from ctrain._core.program import Program
 from ctrain._core.source import Arrays
 from ctrain._core.step import run_steps
 from ctrain.optimizers import SGD
+from op_cases import CASES
 
 TEAM = 4
 
@@ -46,6 +49,14 @@ def layers(tape):
 def test_updates_by_a_team(dtype):
     one, team = (train(layers, dtype=dtype, n_threads=n, epochs=1) for n in (1, TEAM))
     assert all(one[key].tobytes() == team[key].tobytes() for key in one)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_operation_by_a_team(name):
+    """Its last case, in tiles of three rows."""
+    case = Recorded(name, len(CASES[name]) - 1, "float32")
+    one, team = (case.run(case.program(tile_rows=3, n_threads=n)) for n in (1, TEAM))
+    assert same_lists(one, team)
 
 
 def test_predictions_beside_a_fit():
