@@ -103,7 +103,7 @@ BAD_PARAMETERS = {
     "input_size": ({"input_size": 2.5}, r"'input_size' .*Got 2\.5"),
     "step_size": ({"step_size": True}, r"'step_size' .*Got True"),
     "conformal": ({"conformal": 0}, r"'conformal' .* or None. Got 0"),
-    "short": ({"short": "dorp"}, r"Did you mean 'drop'"),
+    "short": ({"short": "dorp"}, r"Got 'dorp' instead; did you mean 'drop'\?"),
     "missing": ({"missing": "ignore"}, r"missing must be None, 'mask', 'forward' or 'zero'"),
     "start_padding": ({"start_padding": 1}, r"'start_padding' .* a bool"),
     "horizon_weight": ({"horizon_weight": (1, 2)}, r"horizon_weight must be 4 finite weights"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import numbers
@@ -10,6 +9,8 @@ import numbers
 import numpy as np
 import scipy.sparse
 from sklearn.utils.validation import check_array, check_random_state, validate_data
+
+from .rules import nearest
 
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 
@@ -154,10 +155,8 @@ def check_choice(owner, name: str, choices: tuple[str, ...]) -> None:
     """Check that parameter `name` is one of some strings."""
     value = getattr(owner, name)
     if not isinstance(value, str) or value not in choices:
-        near = difflib.get_close_matches(str(value), choices, 1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        error = _wrong(owner, name, f"one of {', '.join(map(repr, choices))}", (), value)
-        raise ValueError(f"{error}{hint}")
+        rule = f"one of {', '.join(map(repr, choices))}"
+        raise _wrong(owner, name, rule, (), value, nearest(value, choices))
 
 
 def check_scorer(owner, name: str, metric) -> None:
@@ -167,11 +166,9 @@ def check_scorer(owner, name: str, metric) -> None:
     names = get_scorer_names()
     if callable(metric) or (isinstance(metric, str) and metric in names):
         return
-    near = difflib.get_close_matches(str(metric), names, 1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
     rule = "a scorer or a name of sklearn.metrics.get_scorer_names()"
-    error = _wrong(owner, name, rule, "loss" if name == "monitor" else (), metric)
-    raise ValueError(f"{error}{hint}")
+    also = "loss" if name == "monitor" else ()
+    raise _wrong(owner, name, rule, also, metric, nearest(metric, names))
 
 
 def draw_seed(owner, name: str) -> int:
@@ -188,8 +185,7 @@ def unknown_parameter(owner: str, name: str, valid: list[str]) -> str:
     """Say what replaces a parameter of MLPRegressor, or what is spelt alike."""
     if name in REPLACED:
         return f"{owner} has no parameter {name!r}: use {REPLACED[name]}"
-    near = difflib.get_close_matches(name, valid, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else f"; valid parameters are {valid}"
+    hint = nearest(name, valid) or f"; valid parameters are {valid}"
     return f"{owner} has no parameter {name!r}{hint}"
 
 
@@ -231,7 +227,9 @@ def _is_also(value, also) -> bool:
     return value is also or (type(value) is type(also) and value == also)
 
 
-def _wrong(owner, name: str, rule: str, also, value) -> ValueError:
+def _wrong(owner, name: str, rule: str, also, value, hint: str = "") -> ValueError:
     rule += "" if also == () else f" or {also!r}"
-    kind = type(owner).__name__
-    return ValueError(f"The {name!r} parameter of {kind} must be {rule}. Got {value!r} instead.")
+    kind, end = type(owner).__name__, hint or "."
+    return ValueError(
+        f"The {name!r} parameter of {kind} must be {rule}. Got {value!r} instead{end}"
+    )
