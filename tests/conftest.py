@@ -1,4 +1,4 @@
-"""Processes of their own: for other CPU targets, and for what a process can do once."""
+"""Processes of their own: for other targets, for what works once; and files for the command."""
 
 from __future__ import annotations
 
@@ -77,3 +77,26 @@ def on_target(tmp_path_factory):
     for process in started.values():
         process.kill()
         process.communicate()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A folder of tables and series for the command."""
+    from commands import make_files
+
+    return make_files(tmp_path_factory.mktemp("files"))
+
+
+@pytest.fixture
+def in_folder(files, monkeypatch, request):
+    """Be in that folder, unless the test has one of its own."""
+    if "tmp_path" not in request.fixturenames:
+        monkeypatch.chdir(files)
+
+
+@pytest.fixture(scope="module")
+def models(files):
+    """Names of models in that folder, one of each kind."""
+    from commands import make_models
+
+    return make_models(files)

@@ -14,29 +14,14 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from commands import QUICK, SERIES, make_files, make_models, run
+from commands import QUICK, SERIES, run
 
 import ctrain
 from ctrain.__main__ import main
 from ctrain.command_line import tables
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    return make_files(tmp_path_factory.mktemp("files"))
-
-
-@pytest.fixture(autouse=True)
-def in_folder(files, monkeypatch, request):
-    if "tmp_path" not in request.fixturenames:
-        monkeypatch.chdir(files)
-
-
-@pytest.fixture(scope="module")
-def models(files):
-    return make_models(files)
+pytestmark = pytest.mark.usefixtures("in_folder")
 
 
 def test_warnings_are_one_line_of_stderr(capsys, files, monkeypatch):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from commands import QUICK, SERIES, answer, make_files, make_models, run
+from commands import QUICK, SERIES, answer, run
 from numpy.testing import assert_array_equal
 
 import ctrain
@@ -20,22 +20,7 @@ from ctrain.data import load_air_passengers
 from ctrain.models import MLP, NHITS, Standardized
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    return make_files(tmp_path_factory.mktemp("files"))
-
-
-@pytest.fixture(autouse=True)
-def in_folder(files, monkeypatch, request):
-    if "tmp_path" not in request.fixturenames:
-        monkeypatch.chdir(files)
-
-
-@pytest.fixture(scope="module")
-def models(files):
-    return make_models(files)
+pytestmark = pytest.mark.usefixtures("in_folder")
 
 
 def forecast(frame, name):
