@@ -446,7 +446,8 @@ static void FN(gemm)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *a_, ptrd
     } while (k);
 }
 
-/* dst (n, m) = src (m, n) transposed: down the lines of src, so that those of dst fill up. */
+/* dst (n, m) = src (m, n) transposed: down the lines of src, so that those of dst fill up, while
+   the next ones are fetched. */
 static void FN(transpose)(const void *src_, ptrdiff_t src_row, void *dst_, ptrdiff_t dst_row,
                           ptrdiff_t m, ptrdiff_t n)
 {
@@ -459,7 +460,10 @@ static void FN(transpose)(const void *src_, ptrdiff_t src_row, void *dst_, ptrdi
                 V r[W];
                 if (h == W && w == W) {
 #pragma GCC unroll 16
-                    for (int l = 0; l < W; l++) r[l] = V_LOAD(src + l * src_row);
+                    for (int l = 0; l < W; l++) {
+                        r[l] = V_LOAD(src + l * src_row);
+                        __builtin_prefetch(dst + (l + LINE) * dst_row, 1, 3);
+                    }
                     FN(transpose_block)(r);
 #pragma GCC unroll 16
                     for (int l = 0; l < W; l++) V_STORE(dst + l * dst_row, r[l]);
