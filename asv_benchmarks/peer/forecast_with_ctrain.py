@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
+
+import polars
 
 from ctrain import Forecaster, models, optimizers
+from ctrain.data import read_panel
 
 from . import series
 
@@ -54,17 +59,33 @@ AIR_PASSENGERS = """\
 from ctrain import Forecaster
 from ctrain.data import load_air_passengers
 forecaster = Forecaster(
-    "nhits", horizon=12, input_size=24, max_steps=500, batch_size=109, n_jobs={threads}
+    "{name}", horizon=12, input_size=24, max_steps=500, batch_size=109, n_jobs={threads}
 )
 forecaster.fit(load_air_passengers())
-assert len(forecaster.predict()["NHITS"]) == 12
+assert len(forecaster.predict()["{model}"]) == 12
 """
 
 
-def air_passengers(threads: int):
-    """A process that imports, fits N-HiTS for 500 steps of 109 windows and predicts."""
-    command = [sys.executable, "-c", AIR_PASSENGERS.format(threads=threads)]
-    return lambda: subprocess.run(command, check=True), 1, {}
+def air_passengers(threads: int, model: str):
+    """A process that imports, fits for 500 steps of 109 windows and predicts."""
+    code = AIR_PASSENGERS.format(threads=threads, model=model, name=model.lower())
+    return lambda: subprocess.run([sys.executable, "-c", code], check=True), 1, {}
+
+
+def read_series(threads: int, kind: str, n_series: int, rows: int):
+    """A file read and laid out as series, sorted and checked, before any fit."""
+    folder = tempfile.TemporaryDirectory()
+    path, columns = f"{folder.name}/series.{kind}", series.frame(n_series, rows)
+    columns = {"unique_id": columns.pop("unique_id").tolist()} | {
+        name: values.to_numpy() for name, values in columns.items()
+    }
+    getattr(polars.DataFrame(columns), f"write_{kind}")(path)
+
+    def call():
+        read_panel(path)
+        return folder  # which lives as long as this function
+
+    return call, 1, {"bytes": os.path.getsize(path)}
 
 
 def _forecaster(threads: int, model, horizon: int, input_size: int, batch: int, steps: int):

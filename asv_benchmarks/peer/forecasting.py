@@ -42,14 +42,16 @@ def forecast(bench: Bench) -> str:
             us(other), f"{other / mine:.2f}x", f"{asked}x", verdict(other / mine, asked),
             f"{shape['batch'] / mine:,.0f}, {shape['batch'] / other:,.0f}",
         ))  # fmt: skip
-    (mine, other), _ = bench.compare(
-        (FORECASTS, 2, "air_passengers", {}), ("with_neuralforecast", 2, "air_passengers", {})
-    )
-    rows.append((
-        "AirPassengers: import, 500 steps of N-HiTS, predict", 2, NAMES["with_neuralforecast"],
-        f"{mine:.2f} s", f"{other:.2f} s", f"{other / mine:.2f}x", "10x",
-        verdict(other / mine, 10), "-",
-    ))  # fmt: skip
+    for model in ("DLinear", "NHITS"):
+        (mine, other), _ = bench.compare(
+            (FORECASTS, 2, "air_passengers", {"model": model}),
+            ("with_neuralforecast", 2, "air_passengers", {"model": model}),
+        )
+        rows.append((
+            f"AirPassengers: import, 500 steps of {model}, predict", 2,
+            NAMES["with_neuralforecast"], f"{mine:.2f} s", f"{other:.2f} s",
+            f"{other / mine:.2f}x", "10x", verdict(other / mine, 10), "-",
+        ))  # fmt: skip
     one = {"horizon": 24, "input_size": 168, "calls": 10}
     (array, frame, other), _ = bench.compare(
         (FORECASTS, 2, "forecast_predict", one | {"form": "array"}),
@@ -70,12 +72,23 @@ def forecast(bench: Bench) -> str:
         ("peak of the process, import and data included", *(f"{p * 1e-6:,.0f} MB" for p in peaks),
          f"{peaks[0] / peaks[1]:.2f}", "0.20", verdict(peaks[0], peaks[1] / 5, below=True)),
     )  # fmt: skip
+    long = {"n_series": 500, "rows": 2000}
+    (csv, parquet), sizes = bench.compare(
+        (FORECASTS, 2, "read_series", long | {"kind": "csv"}),
+        (FORECASTS, 2, "read_series", long | {"kind": "parquet"}),
+    )
+    megabytes = " and ".join(f"{info['bytes'] * 1e-6:.0f}" for info in sizes)
+    files = table(
+        ("read 500 series x 2,000 rows", "CSV", "Parquet", "ratio", "asked", "ok"),
+        (f"{megabytes} MB, from the path to sorted and checked series", us(csv), us(parquet),
+         f"{csv / parquet:.0f}x", "10x", verdict(csv / parquet, 10)),
+    )  # fmt: skip
     return (
         "The same model of neuralforecast's default size, windows of the same series, Adam with "
         "the same rate, mean absolute error, no clipping, no validation; a step is the difference "
         "of two fits by the steps that they differ in. N-HiTS, the smaller series: "
         f"{pace['NHITS']:,.0f} windows/s, asked 11,000: {verdict(pace['NHITS'], 11_000)}.\n\n"
-        f"{table(*rows)}\n\n{latency}\n\n{memory}"
+        f"{table(*rows)}\n\n{latency}\n\n{memory}\n\n{files}"
     )
 
 

@@ -59,9 +59,9 @@ warnings.simplefilter("ignore")
 import torch
 torch.set_num_threads({threads})
 from neuralforecast import NeuralForecast
-from neuralforecast.models import NHITS
+from neuralforecast.models import {model}
 from neuralforecast.utils import AirPassengersDF
-model = NHITS(
+model = {model}(
     h=12, input_size=24, max_steps=500, windows_batch_size=109, scaler_type="standard",
     accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False,
     enable_model_summary=False,
@@ -72,10 +72,10 @@ assert len(forecaster.predict()) == 12
 """
 
 
-def air_passengers(threads: int):
-    """A process that imports, fits N-HiTS for 500 steps of 109 windows and predicts."""
-    command = [sys.executable, "-c", AIR_PASSENGERS.format(threads=threads)]
-    return lambda: subprocess.run(command, check=True), 1, {}
+def air_passengers(threads: int, model: str):
+    """A process that imports, fits for 500 steps of 109 windows and predicts."""
+    code = AIR_PASSENGERS.format(threads=threads, model=model)
+    return lambda: subprocess.run([sys.executable, "-c", code], check=True), 1, {}
 
 
 def _forecaster(model: str, horizon: int, input_size: int, batch: int, steps: int):
