@@ -10,14 +10,17 @@ import time
 
 import classes
 import numpy as np
+import polars
 import pytest
 import resumption
 import small
 from resumption import differences, fingerprint
+from sklearn.base import clone
 
 import ctrain
-from ctrain import fit_with_retries, retries
+from ctrain import Forecaster, fit_with_retries, retries
 from ctrain.callbacks import Callback, Checkpoint
+from ctrain.data import load_air_passengers
 
 X, Y = small.problem()
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
@@ -136,6 +139,35 @@ def test_how_arrays_travel(tmp_path):
         assert retries._mapped(value, spare) is value
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        "path",
+        pytest.param("frame", marks=pytest.mark.slow),
+        pytest.param("array", marks=pytest.mark.slow),
+    ],
+)
+def test_a_forecaster(tmp_path, monkeypatch, form):
+    """Series as a frame, by the path of a file and as an array; the child dies once."""
+    data = load_air_passengers()
+    if form == "path":
+        polars.DataFrame(data).write_csv(tmp_path / "air.csv")
+        monkeypatch.chdir(tmp_path)
+    given = {"frame": data, "path": "air.csv", "array": data["y"]}[form]
+    new = Forecaster("nlinear", horizon=12, input_size=24, max_iter=4, random_state=0)
+    whole = clone(new).fit(given, val_size=12)
+    new.set_callbacks(Deaths(tmp_path, {2}, "dies"))
+    fitted = fit_with_retries(
+        new, given, path=tmp_path / "fit.npz", every_seconds=1e-9, retries=1, val_size=12
+    )
+    assert fitted is new and (tmp_path / "2").exists()
+    one, other = fitted.predict(), whole.predict()
+    if form != "array":
+        one, other = (answer["NLinear"] for answer in (one, other))
+    assert np.array_equal(one, other) and fitted.loss_curve_ == whole.loss_curve_
+    assert ctrain.load(tmp_path / "fit.npz").n_iter_ == 4
+
+
 def test_labels_of_any_kind_weights_and_validation_rows(tmp_path):
     features, index = classes.problem()
     weight = np.random.default_rng(0).uniform(0, 2, len(index))
@@ -162,6 +194,9 @@ def test_refused(tmp_path):
         fit_with_retries(small.small(), X, Y, path=path, retries=-1)
     with pytest.raises(ValueError, match="stall_seconds must be above 0 or None; got 0"):
         fit_with_retries(small.small(), X, Y, path=path, stall_seconds=0)
+    forecaster = Forecaster("nlinear", horizon=2, input_size=4)
+    with pytest.raises(ValueError, match="y must be None: Forecaster finds the target in its data"):
+        fit_with_retries(forecaster, np.arange(50.0), np.arange(50.0), path=path)
     with pytest.raises(ValueError, match="needs a fit that can be resumed; optimizer is lbfgs"):
         fit_with_retries(small.small(optimizer="lbfgs"), X, Y, path=path)
 

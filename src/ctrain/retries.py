@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import mmap
 import multiprocessing
@@ -29,7 +30,7 @@ PULSE = 0.5
 def fit_with_retries(
     estimator,
     X,
-    y,
+    y=None,
     *,
     path,
     retries: int = 3,
@@ -41,11 +42,13 @@ def fit_with_retries(
 
     Parameters
     ----------
-    estimator : Regressor or Classifier
+    estimator : Regressor, Classifier or Forecaster
         Picklable. Takes over the child's result.
     X, y : array-like, or path to a ``.npy`` file
         Files and contiguous memory maps are mapped in the child, not copied; other arrays of
-        numbers are written to temporary files, everything else is pickled.
+        numbers are written to temporary files, everything else is pickled. For a forecaster `X`
+        is what its ``fit`` takes, a frame, an array or the path of a CSV or Parquet file, which
+        the child reads; `y` is None.
     path : str or path-like
         The checkpoint. If it exists, the first child resumes from it too. It is left there.
     retries : int, default=3
@@ -68,7 +71,7 @@ def fit_with_retries(
     RuntimeError
         If the last child died or hung too; says how.
     ValueError
-        With lbfgs, which cannot be resumed.
+        With lbfgs, which cannot be resumed; with `y` for a forecaster.
     Exception
         An error that ``fit`` itself raises is not a failure of the process: it is raised here.
 
@@ -94,10 +97,14 @@ def fit_with_retries(
         raise ValueError(f"stall_seconds must be above 0 or None; got {stall_seconds}")
     if optimizers.resolve(estimator.optimizer).kernel is None:
         raise ValueError("fit_with_retries needs a fit that can be resumed; optimizer is lbfgs")
+    series = "df" in inspect.signature(estimator.fit).parameters
+    if series and y is not None:
+        raise ValueError(f"y must be None: {type(estimator).__name__} finds the target in its data")
+    given = {"df": X} if series else {"X": X, "y": y}
     with tempfile.TemporaryDirectory(prefix="ctrain-") as folder:
         data = {
-            name: _mapped(value, Path(folder) / f"{name}.npy")
-            for name, value in {"X": X, "y": y, **fit_params}.items()
+            name: _mapped(value, Path(folder) / f"{name}.npy", series)
+            for name, value in {**given, **fit_params}.items()
         }
         for left in range(retries, -1, -1):
             outcome = _run(estimator, data, os.fspath(path), every_seconds, stall_seconds)
@@ -132,10 +139,12 @@ class _Map:
         return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
 
 
-def _mapped(value, spare: Path):
-    """A value as it travels to the child."""
+def _mapped(value, spare: Path, series: bool = False):
+    """A value as it travels to the child; paths of series are left to their reader."""
     if isinstance(value, (str, os.PathLike)):
-        return _Map(os.path.abspath(value))
+        path = os.fspath(value)
+        path = path if "://" in path else os.path.abspath(path)  # its folder may be another
+        return path if series else _Map(path)
     if value is None or not hasattr(value, "__array__") or hasattr(value, "iloc"):
         return value  # lists, frames and sparse matrices are pickled
     if isinstance(value, np.memmap) and value.flags.c_contiguous and value.size:
