@@ -31,8 +31,8 @@ INTRODUCTION = """\
 # Accuracy
 
 Written by `make bench-accuracy`: ctrain {ctrain}, scikit-learn {sklearn}, LightGBM {lightgbm},
-NumPy {numpy}, Python {python}; one thread, float64, CPU seconds on **{cpu}**. Errors follow
-from the data and the seeds that the protocol states.
+NumPy {numpy}, Python {python}; one thread, CPU seconds on **{cpu}**. Errors follow from the
+data and the seeds that the protocol states.
 """
 
 

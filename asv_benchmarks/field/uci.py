@@ -244,8 +244,8 @@ rows that a model is fitted to; {configurations} random configurations are fitte
 training part, the one with the least RMSE on the other 20 % is fitted again to the whole training
 part, and the test part is looked at once. Draws, inner split and `random_state` have the number of
 the split as seed; the two networks draw sizes, activation, learning rate and batch size from the
-same space. What is not drawn is the library's default, but `early_stopping=False` for ctrain, as it
-is for `MLPRegressor`. Ranges are log-uniform.
+same space. Networks compute in float64. What is not drawn is the library's default, but
+`early_stopping=False` for ctrain, as it is for `MLPRegressor`. Ranges are log-uniform.
 
 {spaces}
 
