@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib.util
+import inspect
 import re
 import subprocess
 import sys
@@ -124,6 +125,25 @@ def test_large_data():
 def test_tape(capsys):
     assert load("tape").main(steps=300) < 1e-3
     assert "33 weights" in capsys.readouterr().out
+
+
+def test_own_cell(capsys):
+    answer = load("own_cell").main(epochs=6, steps=8)
+    assert answer["own cell"] < answer["mean"] / 4 > answer["layer"]
+    assert "x the time" in capsys.readouterr().out
+
+
+def test_own_cell_is_the_layer(one_thread):
+    """Both from the same weights: the same numbers, up to rounding."""
+    example = load("own_cell")
+    tape = ctrain.Tape("float64")
+    x = tape.input((7, 2), name="x")
+    outputs = example.from_layer(tape, x), example.from_cell(tape, x)
+    assert len(tape.parameters) == 5
+    tape.forward(x=np.random.default_rng(0).normal(size=(4, 7, 2)))
+    np.testing.assert_allclose(*map(tape.value, outputs), rtol=1e-12)
+    body = inspect.getsource(example.own_cell).splitlines()
+    assert len([line for line in body if line.strip() and '"""' not in line]) <= 15
 
 
 def test_every_example_is_tested():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 
 from ctrain import layers, losses, optimizers
@@ -13,6 +16,8 @@ from ctrain.state import State
 
 from . import problem
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
 
 def lstm(threads: int, sizes: list[int], time: int, batch: int):
     return _recurrent(layers.lstm, threads, sizes, time, batch)
@@ -20,6 +25,18 @@ def lstm(threads: int, sizes: list[int], time: int, batch: int):
 
 def gru(threads: int, sizes: list[int], time: int, batch: int):
     return _recurrent(layers.gru, threads, sizes, time, batch)
+
+
+def own_lstm(threads: int, sizes: list[int], time: int, batch: int):
+    """The cell of examples/own_cell.py, from basic operations."""
+    spec = importlib.util.spec_from_file_location("own_cell", EXAMPLES / "own_cell.py")
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+
+    def network(tape, x):
+        return example.own_cell(tape, x, sizes[1], "layer")
+
+    return _steps(network, threads, (time, sizes[0]), batch)
 
 
 def _recurrent(layer, threads: int, sizes: list[int], time: int, batch: int):
