@@ -16,7 +16,13 @@ from . import series
 
 MODELS = {
     "DLinear": models.DLinear, "MLP": lambda: models.MLP((1024, 1024)), "NHITS": models.NHITS,
-    "NBEATS": models.NBEATS, "PatchTST": models.PatchTST,
+    "NBEATS": models.NBEATS, "GRU": models.GRU, "LSTM": models.LSTM, "TCN": models.TCN,
+    "DeepAR": models.DeepAR, "PatchTST": models.PatchTST,
+}  # fmt: skip
+#: neuralforecast's defaults where they are not those of the others
+SETTINGS = {
+    "GRU": {"scaler": "robust"}, "LSTM": {"scaler": "robust"}, "TCN": {"scaler": "robust"},
+    "DeepAR": {"loss": "student_t"},
 }  # fmt: skip
 
 
@@ -27,6 +33,7 @@ def forecast_fit(
     """``fit`` of so many steps, from a frame."""
     data = series.frame(n_series, rows)
     fitted = _forecaster(threads, MODELS[model](), horizon, input_size, batch, steps)
+    fitted.set_params(**SETTINGS.get(model, {}))
 
     def call():
         fitted.fit(data)

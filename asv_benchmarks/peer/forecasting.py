@@ -19,6 +19,10 @@ def forecast(bench: Bench) -> str:
         ("NHITS", small, (5, 35), (2, 12), 3.5),
         ("NBEATS", small, (5, 35), (2, 12), 6),
         ("NHITS", large, (3, 13), (1, 5), 6),
+        ("GRU", small, (1, 4), (1, 3), 2.7),
+        ("LSTM", small, (1, 4), (1, 3), 4.5),
+        ("TCN", small, (2, 10), (1, 5), 2),
+        ("DeepAR", small, (2, 7), (1, 4), 6.5),
         ("PatchTST", small, (3, 23), (1, 4), 10),
     ]
     rows, pace = [(*RATIO_HEAD, "windows/s, both")], {}
@@ -85,8 +89,10 @@ def forecast(bench: Bench) -> str:
     )  # fmt: skip
     return (
         "The same model of neuralforecast's default size, windows of the same series, Adam with "
-        "the same rate, mean absolute error, no clipping, no validation; a step is the difference "
-        "of two fits by the steps that they differ in. N-HiTS, the smaller series: "
+        "the same rate, mean absolute error, no clipping, no validation, its default scaler; "
+        "DeepAR: the likelihood of Student's t distribution, of all 24 steps of the horizon, where "
+        "neuralforecast's default compares one. A step is the difference of two fits by the steps "
+        "that they differ in. N-HiTS, the smaller series: "
         f"{pace['NHITS']:,.0f} windows/s, asked 11,000: {verdict(pace['NHITS'], 11_000)}.\n\n"
         f"{table(*rows)}\n\n{latency}\n\n{memory}\n\n{files}"
     )
