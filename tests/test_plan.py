@@ -263,7 +263,7 @@ def test_tiles_fit_the_cache(batch, width):
     assert 1 <= plan.tile_rows <= min(batch, 64)
     least = 8 if 4 * width**2 <= 1 << 20 else 32  # weights beyond L2 are read by fewer tiles
     assert plan.tile_bytes <= 384 * 1024 or plan.tile_rows <= least
-    assert plan.flops * plan.tile_rows <= 1e9 or plan.tile_rows == 1
+    assert plan.flops * plan.tile_rows <= 2.5e9 or plan.tile_rows == 1
 
 
 def test_weight_tiles_cover_each_parameter_once():
