@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from .dense import activate, linear
 from .normalization import layer_norm
 
@@ -102,6 +104,7 @@ def variable_selection(
     ----------
     tape : Tape
     variables : list of Tensor of shape (..., n)
+        An axis of one step counts for all steps of the others.
     name : str
     context, activation, dropout
         As in `gated_residual`; the network of the weights has the context, the others the dropout.
@@ -132,8 +135,10 @@ def variable_selection(
     ]
     if len(seen) == 1:
         return seen[0], None
+    shape = np.broadcast_shapes(*(x.shape for x in variables))
+    every = [x if x.shape == shape else tape.record("broadcast", x, shape=shape) for x in variables]
     scores = gated_residual(
-        tape, tape.concat(*variables), n, f"{name}.weights",
+        tape, tape.concat(*every), n, f"{name}.weights",
         units=len(seen), context=context, activation=activation,
     )  # fmt: skip
     weights = tape.softmax(scores)

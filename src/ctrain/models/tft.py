@@ -56,8 +56,8 @@ class TFT(BaseEstimator):
     The embeddings are ``static_<k>``, ``past_<k>``, ``future_<k>`` and ``target``; selections are
     ``static_selection``, ``past_selection`` (of ``past``, ``future`` and the target, in this order)
     and ``future_selection``. Without covariates of the future the last value of the window stands
-    in for one. A selection of one variable has no network for its weight, and without static
-    covariates nothing has a context.
+    in for one, the same at each step and so looked at once. A selection of one variable has no
+    network for its weight, and without static covariates nothing has a context.
 
     References
     ----------
@@ -123,17 +123,19 @@ class TFT(BaseEstimator):
         if "static" in inputs:
             context, enrichment, state = self._encoded(tape, inputs["static"])
         if "future" in inputs:
-            future = inputs["future"]
-        else:
-            last = last_value(tape, y, mask_of(inputs))
-            future = tape.record("broadcast", last, shape=(steps + horizon, 1))
-        known = self._embedded(tape, future, "future")
+            known = self._embedded(tape, inputs["future"], "future")
+            before, after = (
+                [tape.slice(x, 0, *part) for x in known] for part in ((0, steps), (steps,))
+            )
+        else:  # the same at each step, so embedded and looked at once
+            last = tape.reshape(last_value(tape, y, mask_of(inputs)), (1, 1))
+            before = after = self._embedded(tape, last, "future")
         past = self._embedded(tape, inputs["past"], "past") if "past" in inputs else []
-        past += [tape.slice(x, 0, 0, steps) for x in known]
-        past += self._embedded(tape, tape.reshape(y, (steps, 1)), "target")
+        past += before + self._embedded(tape, tape.reshape(y, (steps, 1)), "target")
         past = self._selected(tape, past, "past_selection", context)
-        known = [tape.slice(x, 0, steps) for x in known]
-        known = self._selected(tape, known, "future_selection", context)
+        known = self._selected(tape, after, "future_selection", context)
+        if known.shape[0] < horizon:
+            known = tape.record("broadcast", known, shape=(horizon, self.hidden_size))
 
         recurrent, layers = RECURRENT[self.rnn_type], self.n_rnn_layers
         encoded, state = recurrent(
@@ -145,7 +147,7 @@ class TFT(BaseEstimator):
         h = tape.concat(encoded, decoded, axis=0)
         h = self._gated(tape, h, tape.concat(past, known, axis=0), "recurrent")
         enriched = self._residual(tape, h, "enrichment", enrichment)
-        answer = tape.slice(self._attention(tape, enriched), 0, steps)
+        answer = self._attention(tape, enriched, steps)
         answer = self._gated(tape, answer, tape.slice(enriched, 0, steps), "attention")
         answer = self._residual(tape, answer, "positionwise")
         answer = self._gated(tape, answer, tape.slice(h, 0, steps), "positionwise")
@@ -214,8 +216,8 @@ class TFT(BaseEstimator):
             states *= self.n_rnn_layers
         return context("selection"), context("enrichment"), states
 
-    def _attention(self, tape, x):
-        """Causal attention whose heads share their values: what they put out is averaged."""
+    def _attention(self, tape, x, first: int):
+        """Causal attention whose heads share their values: their mean, from step `first` on."""
         heads, size = self.n_head, self.hidden_size // self.n_head
         q, k, v = (
             linear(tape, x, units, f"attention.{which}", bias=False)
@@ -225,6 +227,7 @@ class TFT(BaseEstimator):
             q, k, tape.concat(*[v] * heads), n_heads=heads, causal=True,
             rate=self.attn_dropout if tape.training else 0.0,
         )  # fmt: skip
+        h = tape.slice(h, 0, first)
         h = tape.mean(tape.reshape(h, (-1, heads, size)), axis=1)
         h = linear(tape, h, self.hidden_size, "attention.output", bias=False)
         return tape.dropout(h, self.dropout)
