@@ -15,6 +15,15 @@ WORKS = {
         ("GRU 1-128-128", "gru", {"sizes": [1, 128, 128], "time": 168, "batch": 256}, 1, 2.1),
         ("GRU 1-128-128", "gru", {"sizes": [1, 128, 128], "time": 168, "batch": 256}, 2, 2.1),
     ],
+    "convolution": [
+        (
+            "TCN of 5 layers, 1-128, taps 2, dilations 1-16",
+            "tcn",
+            {"channels": 128, "taps": 2, "dilations": [1, 2, 4, 8, 16], "time": 168, "batch": 256},
+            2,
+            1.5,
+        ),
+    ],
 }
 
 

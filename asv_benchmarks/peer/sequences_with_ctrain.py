@@ -49,6 +49,16 @@ def _recurrent(layer, threads: int, sizes: list[int], time: int, batch: int):
     return _steps(network, threads, (time, sizes[0]), batch)
 
 
+def tcn(threads: int, channels: int, taps: int, dilations: list[int], time: int, batch: int):
+    def network(tape, x):
+        for k, dilation in enumerate(dilations):
+            x = layers.conv1d(tape, x, channels, taps, f"conv_{k}", dilation=dilation)
+            x = tape.relu(x)
+        return tape.reshape(tape.slice(x, 0, -1), (channels,))
+
+    return _steps(network, threads, (time, 1), batch)
+
+
 def _steps(network, threads: int, row: tuple[int, ...], batch: int):
     """Steps of a network over sequences (time, features), a linear map behind it."""
     rows = 2 * batch

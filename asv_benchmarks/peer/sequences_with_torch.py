@@ -33,6 +33,27 @@ def _recurrent(layer, gates: int, threads: int, sizes: list[int], time: int, bat
     return _steps(module, lambda x: module(x)[0][:, -1], hidden, threads, (time, sizes[0]), batch)
 
 
+def tcn(threads: int, channels: int, taps: int, dilations: list[int], time: int, batch: int):
+    module = nn.ModuleList(
+        nn.Conv1d(channels if k else 1, channels, taps, dilation=dilation)
+        for k, dilation in enumerate(dilations)
+    )
+    with torch.no_grad():
+        for k, layer in enumerate(module):
+            n_out, n_in, _ = layer.weight.shape
+            values = problem.named(f"conv_{k}.weight", (taps * n_in, n_out))
+            layer.weight.copy_(torch.from_numpy(values.reshape(taps, n_in, n_out).T.copy()))
+            layer.bias.copy_(torch.from_numpy(problem.named(f"conv_{k}.bias", (n_out,))))
+
+    def network(x):
+        x = x.transpose(1, 2)
+        for layer, dilation in zip(module, dilations, strict=True):
+            x = functional.relu(layer(functional.pad(x, ((taps - 1) * dilation, 0))))
+        return x[..., -1]
+
+    return _steps(module, network, channels, threads, (time, 1), batch)
+
+
 def _steps(module, network, units: int, threads: int, row: tuple[int, ...], batch: int):
     """Steps of a network over sequences (time, features), a linear map behind it."""
     torch.set_num_threads(threads)
