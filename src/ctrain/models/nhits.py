@@ -12,7 +12,7 @@ from .inputs import COVARIATES, flatten, mask_of, shaped, window
 from .nbeats import check_block, doubly_residual, hidden_layers
 from .settings import require_choice, sizes_of
 
-POOLING = {"MaxPool1d": "max", "AvgPool1d": "mean"}
+POOLING = {"MaxPool1d": "max_pool1d", "AvgPool1d": "avg_pool1d"}
 INTERPOLATION = ("linear", "nearest", "cubic", "none")
 
 
@@ -149,19 +149,10 @@ class NHITS(BaseEstimator):
 
     def _pooled(self, tape, x, kernel: int):
         """One of each `kernel` steps along the first axis; the last pool may be shorter."""
-        n, rest = x.shape[0], x.shape[1:]
         if kernel == 1:
             return x
-        whole = n - n % kernel
-        pools = []
-        if whole:
-            full = x if whole == n else tape.slice(x, 0, None, whole)
-            cells = tape.reshape(full, (whole // kernel, kernel, *rest))
-            pools.append(tape.record(POOLING[self.pooling_mode], cells, axis=1))
-        if whole < n:
-            short = tape.slice(x, 0, whole)
-            pools.append(tape.record(POOLING[self.pooling_mode], short, axis=0, keepdims=True))
-        return pools[0] if len(pools) == 1 else tape.concat(*pools, axis=0)
+        how = {"kernel_size": kernel, "ceil_mode": True, "axis": 0}
+        return tape.record(POOLING[self.pooling_mode], x, **how)
 
 
 def interpolation(mode: str, n_knots: int, horizon: int) -> np.ndarray:
