@@ -10,6 +10,7 @@ from series import LAYOUTS, materialised, random_case, windows_of
 from sklearn.base import BaseEstimator
 from test_windows import assert_same, gathered
 
+import ctrain
 from ctrain._core.source import Windows
 from ctrain.data import read_panel
 from ctrain.scalers import SCALERS
@@ -245,3 +246,12 @@ def test_a_value_that_is_not_finite_for_the_network():
     data["y"][100] = 1e300
     with pytest.raises(ValueError, match="all series: a window holds a value that is not finite"):
         fc.predict_insample(data)
+
+
+def test_a_model_of_ones_own_is_loaded_without_its_code(tmp_path):
+    fc = forecaster(Each()).fit(frame())
+    fc.save(tmp_path / "model.npz")
+    loaded = ctrain.load(tmp_path / "model.npz")
+    for answer in (lambda fc: fc.predict(), lambda fc: fc.predict_insample(frame(seed=5))):
+        assert bits(answer(loaded)) == bits(answer(fc))
+    assert loaded.backtest(frame(), 9) == fc.backtest(frame(), 9)
