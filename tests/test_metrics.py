@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import special
 from sklearn import metrics as reference
 from small import same_bits
 
@@ -225,3 +226,25 @@ def test_errors_of_scores():
 def test_errors(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_crps_of_draws_is_the_mean_over_pairs():
+    rng = np.random.default_rng(0)
+    y, x = rng.normal(size=(3, 4)), rng.normal(size=(3, 4, 11))
+    pairs = np.abs(x[..., :, None] - x[..., None, :]).mean(axis=(-2, -1))
+    each = np.abs(x - y[..., None]).mean(axis=-1) - 0.5 * pairs
+    mask = rng.random(y.shape) < 0.7
+    assert metrics.crps(y, x, mask=mask) == pytest.approx(each[mask].mean(), rel=1e-12)
+    np.testing.assert_allclose(metrics.crps(y, x, axis=0), each.mean(axis=0), rtol=1e-12)
+    with pytest.raises(ValueError, match=r"crps: .* must have \(3, 4, 11\)"):
+        metrics.crps(y, x[:2])
+
+
+def test_crps_of_quantiles_nears_that_of_draws():
+    """The normal distribution's own score: 2 phi(0) - 1 / sqrt(pi) at its mean."""
+    exact = 2.0 / np.sqrt(2.0 * np.pi) - 1.0 / np.sqrt(np.pi)
+    levels = (np.arange(2000) + 0.5) / 2000
+    quantiles = special.ndtri(levels)
+    assert metrics.crps([0.0], [quantiles], levels) == pytest.approx(exact, rel=1e-3)
+    assert metrics.crps([0.0], [quantiles]) == pytest.approx(exact, rel=1e-2)
+    assert metrics.crps([3.0], [[1.0]]) == 2.0

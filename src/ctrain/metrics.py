@@ -17,6 +17,7 @@ __all__ = [
     "METRICS",
     "Metric",
     "coverage",
+    "crps",
     "mae",
     "mape",
     "mase",
@@ -55,6 +56,13 @@ def _pinball(y, prediction, levels):
 
 def _weighted_quantile(y, prediction, levels):
     return 2.0 * _pinball(y, prediction, levels)
+
+
+def _ranked(y, samples):
+    """Mean of ``|x - y|`` less half the mean of ``|x - x'|``, over the last axis of the samples."""
+    x, n = np.sort(samples, axis=-1), samples.shape[-1]
+    spread = (x * (2.0 * np.arange(n) + 1.0 - n)).sum(axis=-1) / n**2
+    return np.abs(x - y[..., None]).mean(axis=-1) - spread
 
 
 def _inside(y, prediction, levels):
@@ -167,6 +175,7 @@ METRICS: dict[str, Metric] = {
         Metric("smape", _symmetric),
         Metric("mase", _absolute, scaled=True),
         Metric("quantile_loss", _pinball, quantiles=True),
+        Metric("crps", _weighted_quantile, quantiles=True),
         Metric("wql", _weighted_quantile, quantiles=True, relative=True),
         Metric("coverage", _inside, quantiles=True),
     )
@@ -351,6 +360,39 @@ def wql(y, prediction, levels, mask=None, axis=None):
     0.1
     """
     return METRICS["wql"].score(y, prediction, mask, axis, levels=levels)
+
+
+def crps(y, prediction, levels=None, mask=None, axis=None):
+    """Continuous ranked probability score, in units of y: of quantiles, or of draws.
+
+    Parameters
+    ----------
+    y : array of shape (...)
+    prediction : array of shape (..., n)
+        Quantiles at `levels`, or draws without them.
+    levels : sequence of float of length n, default=None
+        Of quantiles: the score is then the mean of twice the pinball loss, near the integral where
+        the levels are many and evenly spread.
+    mask, axis : as for `mae`
+
+    References
+    ----------
+    Gneiting and Raftery, Strictly proper scoring rules, prediction, and estimation, JASA 102, 2007.
+
+    Examples
+    --------
+    >>> from ctrain.metrics import crps
+    >>> float(crps([1.0], [[0.0, 2.0]]))  # draws: 1, and half of 1 less
+    0.5
+    >>> float(crps([1.0], [[0.0]], levels=(0.5,)))
+    1.0
+    """
+    if levels is not None:
+        return METRICS["crps"].score(y, prediction, mask, axis, levels=levels)
+    y, prediction = np.asarray(y, np.float64), np.asarray(prediction, np.float64)
+    wanted = (*y.shape, prediction.shape[-1] if prediction.ndim else 1)
+    each = _ranked(y, _of_shape("crps", prediction, wanted, y))
+    return METRICS["mae"].score(each, np.zeros(y.shape), mask, axis)
 
 
 def coverage(y, low, high, mask=None, axis=None):

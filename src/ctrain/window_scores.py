@@ -21,8 +21,8 @@ class WindowScores(Mapping):
     scale : array of shape (n_series,), default=None
         For ``"mase"``, see `seasonal_scale`.
     levels : sequence of float, default=None
-        Of the quantiles, for ``"wql"``, ``"quantile_loss"`` and ``"coverage"`` (the share of
-        values between the lowest and the highest quantile).
+        Of the quantiles, for ``"wql"``, ``"crps"``, ``"quantile_loss"`` and ``"coverage"`` (the
+        share of values between the lowest and the highest quantile).
 
     Attributes
     ----------
