@@ -7,7 +7,7 @@ import math
 from sklearn.base import BaseEstimator
 
 from ..layers import activate, linear, lstm
-from .inputs import shaped, window
+from .inputs import COVARIATES, shaped, window
 from .settings import require_rate, require_size
 
 
@@ -105,7 +105,7 @@ class DeepAR(BaseEstimator):
             "decoder_hidden_size", self.decoder_hidden_size, int(self.decoder_hidden_layers > 0)
         )
         require_rate("dropout", self.dropout)
-        y, horizon = window(inputs, "DeepAR", covariates=True), shape[0]
+        y, horizon = window(inputs, "DeepAR", COVARIATES), shape[0]
         columns, ahead = self._covariates(tape, inputs, y.shape[0], horizon), inputs.get("future_y")
         if ahead is not None:
             known = y if horizon == 1 else tape.concat(y, tape.slice(ahead, 0, 0, -1))
