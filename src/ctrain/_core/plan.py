@@ -27,7 +27,10 @@ ROW_BLOCK = 64
 TILE_ROWS = 64  #: highest tile: a panel of B stays in L1 for eight register tiles
 TILE_BYTES = 768 * 1024  #: of a tile's tensors, about half of them alive at once, to stay in L2
 L2_BYTES = 1 << 20  #: of one core
-TILE_FLOPS = 2.5e9  #: of rows and weights: no tile of rows works longer than about 50 ms
+TILE_FLOPS = 1e9  #: no tile works longer than about 50 ms, on a core without vectors
+#: of a tile of at most a register tile's rows, 50 ms of a core with vectors: with fewer rows each
+#: number of a weight that comes from far away is worth too little
+LOW_TILE_FLOPS, LOW_TILE_ROWS = 5e9, 8
 SLAB_BYTES = 256 * 2**20  #: tensors that wait for the weights phase
 WEIGHT_TILE_FLOPS = 4e5  #: smaller parameter tiles cost more to hand out than to compute
 WEIGHT_TILES = 16  #: tiles a large parameter is cut into
@@ -457,7 +460,9 @@ def _tile_rows(plan: Plan, spans, sizes) -> int:
     weights = itemsize * sum(p.size for p in plan.tape.parameters)
     least = 8 if weights <= L2_BYTES else 32  # each tile reads all weights from further away
     height = min(height, max(least, int(TILE_BYTES // bytes_per_row)))
-    height = min(height, max(1, int(TILE_FLOPS // max(plan.flops, 1.0))))
+    flops = max(plan.flops, 1.0)
+    low = min(LOW_TILE_ROWS, int(LOW_TILE_FLOPS // flops))
+    height = min(height, max(1, low, int(TILE_FLOPS // flops)))
     return height if height < 8 else height // 8 * 8
 
 
