@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from forecasts import bits, forecaster, frame, weights
 from numpy.testing import assert_allclose, assert_array_equal
 from reference.make_recurrent import LAYERS, MODELS, ROWS, STORE, made, stored, windows
 from sklearn.base import clone
 
 import ctrain
-from ctrain import layers, models
+from ctrain import Regressor, layers, models
+from ctrain.callbacks import Checkpoint
 from ctrain.models import GRU, LSTM, RNN
 
 TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
@@ -378,3 +380,47 @@ def test_a_recursion_needs_a_window_of_one_series():
         recorded(LSTM(recurrent=True), {"x": (15, 2)}, (6,))
     with pytest.raises(ValueError, match=r"past_y must have row shape \(input_size,\)"):
         recorded(LSTM(), {"past_y": (15, 2)}, (6,))
+
+
+# ----------------------------------------------------------------- fits of series and of arrays
+
+FORCED = [model(3, recurrent=True, teacher_forcing=0.5, dropout=0.3) for model in GATED]
+
+
+@pytest.mark.parametrize("model", FORCED, ids=lambda model: type(model).__name__)
+def test_drawn_truths_are_the_same_on_any_number_of_threads_and_on_resume(model, tmp_path):
+    data = frame(n_series=2, n_rows=40)
+    fits = [forecaster(model, n_jobs=n, batch_size=50).fit(data) for n in (1, 2, 3, 7)]
+    assert len({weights(fc) for fc in fits}) == 1
+    each = Checkpoint(tmp_path / "{step}.npz", keep_last=9)
+    forecaster(model, batch_size=50).set_callbacks(each).fit(data)
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == 3  # epochs of two steps
+    for file in files[:2]:
+        resumed = forecaster(model, batch_size=50).fit(data, resume=file)
+        assert weights(resumed) == weights(fits[0])
+
+
+def test_teacher_forcing_is_of_the_training_alone():
+    """What comes after a cutoff is read by no forecast and by no loss of validation rows."""
+    data = frame(n_series=2, n_rows=40)
+    other = dict(data, y=data["y"] + 9.0 * (np.arange(80) % 40 >= 30))
+    given = {"early_stopping": False, "batch_size": 50}
+    fits = [forecaster(FORCED[0], **given).fit(d, val_size=10) for d in (data, other)]
+    assert weights(fits[0]) == weights(fits[1])
+    assert bits(fits[0].predict(data)) != bits(fits[0].predict(other))
+
+
+@pytest.mark.parametrize("model", GATED)
+def test_sequences_of_several_features(model):
+    """The largest of the first feature: all steps matter."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, 6, 2)).astype(np.float32)
+    y = X[:, :, 0].max(axis=1)
+    reg = Regressor(
+        model=model(16, num_layers=1), max_iter=25, learning_rate_init=1e-2, batch_size=50,
+        early_stopping=False, n_jobs=1, random_state=0,
+    )  # fmt: skip
+    assert reg.fit(X[:500], y[:500]).score(X[500:], y[500:]) > 0.8
+    one = reg.predict(X[500:501])  # one row
+    assert one.tobytes() == reg.predict(X[500:])[:1].tobytes()
