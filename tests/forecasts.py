@@ -21,6 +21,7 @@ from ctrain.models import (
     TiDE,
     TSMixer,
     VanillaTransformer,
+    iTransformer,
 )
 
 HORIZON, INPUT_SIZE = 4, 8
@@ -43,8 +44,18 @@ SMALL = {
     "vanillatransformer": VanillaTransformer(hidden_size=4, n_head=2, conv_hidden_size=4),
     "tsmixer": TSMixer(n_block=1, ff_dim=4, dropout=0.1),
     "deepar": DeepAR(hidden_size=4, num_layers=1, trajectory_samples=5),
+    "itransformer": iTransformer(hidden_size=8, n_heads=2, e_layers=1, d_ff=8),
 }
-TAKES_NOT_ALL = ("nlinear", "dlinear", "nbeats", "patchtst", "vanillatransformer", "tsmixer")
+#: models that read no covariates, or not all three kinds
+TAKES_NOT_ALL = (
+    "nlinear",
+    "dlinear",
+    "nbeats",
+    "patchtst",
+    "vanillatransformer",
+    "tsmixer",
+    "itransformer",
+)
 TAKES_COVARIATES = tuple(name for name in SMALL if name not in TAKES_NOT_ALL)
 
 

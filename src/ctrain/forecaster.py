@@ -39,6 +39,7 @@ MODELS = {
     "vanillatransformer": models.VanillaTransformer,
     "tsmixer": models.TSMixer,
     "deepar": models.DeepAR,
+    "itransformer": models.iTransformer,
 }
 
 

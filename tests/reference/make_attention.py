@@ -40,15 +40,18 @@ PATCHES = {
     "stride": 2,
     "dropout": 0.0,
 }
-#: label: model, settings, (input_size, horizon, values for each step)
+INVERTED = {"hidden_size": 6, "n_heads": 2, "d_ff": 5, "dropout": 0.0}
+#: label: model, settings, (input_size, horizon, values for each step), and of a model of several
+#: series their number and that of the columns known in advance
 MODELS = {
-    "patchtst": ("PatchTST", PATCHES, (11, 5, 1)),
-    "patchtst fused": ("PatchTST", {**PATCHES, "res_attention": False}, (11, 5, 1)),
-    "patchtst norm first": ("PatchTST", {**PATCHES, "batch_normalization": True}, (11, 5, 1)),
+    "patchtst": ("PatchTST", PATCHES, (11, 5, 1), ()),
+    "patchtst fused": ("PatchTST", {**PATCHES, "res_attention": False}, (11, 5, 1), ()),
+    "patchtst norm first": ("PatchTST", {**PATCHES, "batch_normalization": True}, (11, 5, 1), ()),
     "patchtst quantiles": (
         "PatchTST",
         {**PATCHES, "revin_affine": True, "activation": "relu", "patch_len": 3},
         (11, 5, 3),
+        (),
     ),
     "patchtst mean": (
         "PatchTST",
@@ -60,8 +63,12 @@ MODELS = {
             "stride": 5,
         },
         (13, 5, 1),
+        (),
     ),
-    "patchtst one patch": ("PatchTST", {**PATCHES, "patch_len": 40, "revin": False}, (7, 5, 1)),
+    "patchtst one patch": ("PatchTST", {**PATCHES, "patch_len": 40, "revin": False}, (7, 5, 1), ()),
+    "itransformer": ("iTransformer", INVERTED, (11, 5, 1), (3, 0)),
+    "itransformer quantiles": ("iTransformer", {**INVERTED, "e_layers": 1}, (11, 5, 3), (3, 0)),
+    "itransformer future": ("iTransformer", {**INVERTED, "use_norm": False}, (7, 4, 1), (3, 2)),
 }
 
 
@@ -195,7 +202,30 @@ NAMES = {  # of layers in neuralforecast, and in ctrain
     "norm_ffn.1": "norm_2",
     "ff.0": "hidden",
     "ff.3": "output",
+    "enc_embedding.value_embedding": "embedding",
+    "futr_embedding": "future",
+    "projector": "out",
+    "encoder.attn_layers.": "layer_",
+    "encoder.norm": "norm",
+    "attention.query_projection": "attention.query",
+    "attention.key_projection": "attention.key",
+    "attention.value_projection": "attention.value",
+    "attention.out_projection": "attention.out",
+    "conv1": "hidden",
+    "conv2": "output",
+    "norm1": "norm_1",
+    "norm2": "norm_2",
 }
+
+
+def rows_of(label: str) -> dict[str, tuple[int, ...]]:
+    """Row shapes of the inputs of a model by their names in ctrain."""
+    _, _, (input_size, horizon, _), several = MODELS[label]
+    if not several:
+        return {"past_y": (input_size,)}
+    series, columns = several
+    shapes = {"past_y": (input_size, series)}
+    return shapes | ({"future": (input_size + horizon, series, columns)} if columns else {})
 
 
 def our_name(theirs: str) -> str:
@@ -209,7 +239,7 @@ def our_layout(label: str, name: str, values: np.ndarray) -> np.ndarray:
     """A parameter of neuralforecast as it is stored in ctrain, or its gradient."""
     if name == "positions.weight" or values.ndim == 1:
         return values
-    values = values.T
+    values = values.squeeze(-1).T if values.ndim == 3 else values.T  # convolutions of one tap
     if name == "head.weight":  # of all values of a token over the tokens; in ctrain tokens first
         size = MODELS[label][1]["hidden_size"]
         return values.reshape(size, -1, values.shape[1]).swapaxes(0, 1).reshape(values.shape)
@@ -235,7 +265,12 @@ def model(label: str) -> dict[str, np.ndarray]:
     from neuralforecast import models
     from neuralforecast.losses.pytorch import MAE, MQLoss
 
-    name, settings, (input_size, horizon, values) = MODELS[label]
+    name, settings, (input_size, horizon, values), several = MODELS[label]
+    settings = dict(settings)
+    if several:
+        settings["n_series"] = several[0]
+        if several[1]:
+            settings["futr_exog_list"] = [f"column {k}" for k in range(several[1])]
     loss = MAE() if values == 1 else MQLoss(quantiles=list(QUANTILES))
     network = getattr(models, name)(h=horizon, input_size=input_size, loss=loss, **settings)
     network = network.double().train()
@@ -245,16 +280,32 @@ def model(label: str) -> dict[str, np.ndarray]:
     for ours, parameter in parameters.items():
         like = our_layout(label, ours, parameter.detach().numpy())
         start = their_layout(label, ours, made(label, ours, *like.shape))
-        parameter.data = torch.tensor(start.copy())
-    y = torch.tensor(made(label, "past_y", ROWS, input_size))[..., None]
-    answer = network({"insample_y": y})
+        parameter.data = torch.tensor(start.copy().reshape(parameter.shape))
+    inputs = _inputs(label, rows_of(label))
+    y = inputs["past_y"]
+    if settings.get("use_norm", True):  # neuralforecast takes no gradient through what it divides
+        y = y.detach()
+    batch = {"insample_y": y if several else y[..., None]}
+    if "future" in inputs:  # the columns first, the series last
+        batch["futr_exog"] = inputs["future"].permute(0, 3, 1, 2)
+
+    def forecast():
+        answer = network(batch)
+        if not several:
+            return answer
+        answer = answer.reshape(ROWS, horizon, values, several[0]).transpose(2, 3)
+        return answer.squeeze(-1) if values == 1 else answer
+
+    answer = forecast()
     (answer * torch.tensor(made(label, "upstream", *answer.shape))).sum().backward()
     kept = {"output": answer.detach().numpy()}
     for ours, parameter in parameters.items():
         if parameter.requires_grad:
             kept[ours] = our_layout(label, ours, parameter.grad.numpy())
+    kept |= {name: x.grad.numpy() for name, x in inputs.items() if x.grad is not None}
     with torch.no_grad():
-        kept["inference"] = network.eval()({"insample_y": y}).numpy()
+        network.eval()
+        kept["inference"] = forecast().numpy()
     return kept
 
 

@@ -3,6 +3,7 @@
 from .deepar import DeepAR
 from .dlinear import DLinear
 from .gru import GRU
+from .itransformer import iTransformer
 from .lstm import LSTM
 from .mlp import MLP
 from .nbeats import NBEATS
@@ -34,4 +35,5 @@ __all__ = [
     "TSMixer",
     "TiDE",
     "VanillaTransformer",
+    "iTransformer",
 ]

@@ -57,17 +57,22 @@ def sequence(tape, inputs: dict, model: str):
     return columns[0] if len(columns) == 1 else tape.concat(*columns)
 
 
-def panel(inputs: dict, model: str):
-    """Return the past of all series, row shape (input_size, n_series), for a model of no more.
+def panel(inputs: dict, model: str, future: bool = False):
+    """Return the past of all series, row shape (input_size, n_series).
 
     Raises
     ------
     ValueError
-        If it is the past of one series, or if there are covariates.
+        If it is the past of one series, or if there are covariates, but for those known in advance
+        where the model takes them: `future`.
     """
-    given = [name for name in ("past", "future", "static") if name in inputs]
+    refused = ("past", "static") if future else ("past", "future", "static")
+    given = [name for name in refused if name in inputs]
     if given:
-        raise ValueError(f"{model} takes no covariates; got {', '.join(given)}: leave them out")
+        but = " but those known in advance" if future else ""
+        raise ValueError(
+            f"{model} takes no covariates{but}; got {', '.join(given)}: leave them out"
+        )
     y = inputs.get("past_y")
     if y is None or len(y.shape) != 2:
         raise ValueError(
