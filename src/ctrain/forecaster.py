@@ -66,13 +66,15 @@ class Forecaster(Forecasting):
         Steps of the past that the network sees.
     loss : str, Loss or callable, default="absolute_error"
         A name or object of :mod:`ctrain.losses`; compares scaled values, the mean over the steps.
+        A likelihood ("normal", "student_t", "negative_binomial") brings intervals of 80 and 90 %.
     season : int or None, default=None
         Steps of a season, such as 24. The loss then compares values in units of the seasonal naive
         error of each series' training part, mean absolute (for "squared_error" root mean square),
         instead of scaled ones: "absolute_error", also "mase", is MASE, "squared_error", also
         "msse", the square of RMSSE.
     quantiles : sequence of float, default=None
-        Levels in (0, 1) to forecast, by the quantile loss; the forecast is the one next to 0.5.
+        Levels in (0, 1) to forecast, by the quantile loss or of a likelihood; the forecast is the
+        one next to 0.5.
     scaler : str, Scaler or None, default="standard"
         What is taken out of each window before the network and put back after it: standard,
         robust, minmax, last, revin, none, or an object of :mod:`ctrain.scalers`.
