@@ -13,7 +13,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from field import forecasting, uci
+from field import forecasting, recurrent, uci
 from field.finished import Finished
 from peer.page import processor, sections
 from threadpoolctl import threadpool_limits
@@ -25,6 +25,7 @@ DATA = Path(os.environ.get("CTRAIN_DATA", HERE.parents[1] / "shared" / "data"))
 FIELDS = {
     "uci": ("Regression: five UCI sets", uci),
     "forecasting": ("Forecasting: ETTh1, ETTm2, M4 Hourly", forecasting),
+    "recurrent": ("Recurrent networks: ETTh1, M4 Hourly", recurrent),
 }
 
 INTRODUCTION = """\
