@@ -48,6 +48,16 @@ def fit(path: Path, shared: mmap.mmap) -> None:
     estimator().set_callbacks(often).fit(X, Y, resume=path if path.exists() else None)
 
 
+def wait_for_a_save(shared: mmap.mmap, further: float) -> None:
+    """Until a child is in one, and `further` seconds, but not for long: it may have ended."""
+    deadline = time.monotonic() + 0.1
+    while not shared[INSIDE] and time.monotonic() < deadline:
+        pass
+    until = time.monotonic() + further
+    while shared[INSIDE] and time.monotonic() < until:
+        pass
+
+
 def campaign(folder: Path, seed: int, kills: int) -> dict:
     rng, shared, wrong = random.Random(seed), mmap.mmap(-1, 2), []
     training.GLANCE = 0.0  # a look at the clock after each step
@@ -70,6 +80,8 @@ def campaign(folder: Path, seed: int, kills: int) -> dict:
                 os._exit(status)
         if longest is not None:  # the first one tells how long a fit takes
             time.sleep(rng.uniform(0, longest))
+            if trial % 2:  # how many fall into a save is left to no disk: half of them may aim
+                wait_for_a_save(shared, rng.uniform(0, 1e-3))
             os.kill(child, signal.SIGKILL)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if code == 0:  # it had ended before the kill

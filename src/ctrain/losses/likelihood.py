@@ -39,7 +39,8 @@ class NegativeLogLikelihood(Loss):
     >>> reg = Regressor((), loss=loss, optimizer="lbfgs").fit(X, [1, 2, 3, 4, 5])
     >>> reg.predict(X[:1]).round(1)  # mean 3, standard deviation 2 ** 0.5
     array([[1.6, 3. , 4.4]])
-    >>> Regressor((), loss="normal", optimizer="lbfgs").fit(X, [1, 2, 3, 4, 5]).predict(X[:1])
+    >>> mean = Regressor((), loss="normal", optimizer="lbfgs").fit(X, [1, 2, 3, 4, 5])
+    >>> mean.predict(X[:1]).round(1)
     array([3.])
     """
 
