@@ -343,9 +343,13 @@ def main() -> None:
     parts = sections(PAGE) if options.only else {}
     parts[""] = introduction(bench)
     try:
+        (peak,), _ = bench.compare(("native", 1, "peak", {"dtype": "float32"}))
+        told = (
+            f"Measured on {date.today().isoformat()} in {rounds} rounds, where one core does "
+            f"{1e-9 / peak:,.0f} GFLOP/s in float32."
+        )
         for name in options.only or WORKS:
             title, work = WORKS[name]
-            told = f"Measured on {date.today().isoformat()} in {rounds} rounds."
             parts[title] = f"## {title}\n\n{told}\n\n{work(bench)}\n"
             print(parts[title], flush=True)
     finally:
