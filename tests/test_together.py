@@ -184,13 +184,18 @@ def test_a_model_of_each_series_alone_forecasts_as_by_itself(given):
     each.cross_validation(data, n_windows=2, step_size=3, refit=True)
 
 
-def test_the_gradient_is_that_of_all_windows():
-    """One step on all windows, gaps among them: rows count by their steps, series alike."""
+@pytest.mark.parametrize("loss", ["absolute_error", "student_t", "negative_binomial"])
+def test_the_gradient_is_that_of_all_windows(loss):
+    """One step on all windows, gaps among them: rows count by their steps, series alike.
+
+    Of counts the parameters of the likelihood are scaled, by each series' own window.
+    """
     data = frame()
+    data["y"] = data["y"].round()
     data["y"][[5, 70, 119, 150]] = np.nan
     fits = [
-        forecaster(model, missing="mask", dtype="float64", max_steps=1, batch_size=10**4,
-                   optimizer="sgd", clip_norm=None).fit(data)
+        forecaster(model, loss=loss, scaler="standard", missing="mask", dtype="float64",
+                   max_steps=1, batch_size=10**4, optimizer="sgd", clip_norm=None).fit(data)
         for model in (Alone(), Each())
     ]  # fmt: skip
     steps = [fc._network.parameters["map"].value for fc in fits]
