@@ -34,10 +34,10 @@ LOW_TILE_FLOPS, LOW_TILE_ROWS = 5e9, 8
 SLAB_BYTES = 256 * 2**20  #: tensors that wait for the weights phase
 WEIGHT_TILE_FLOPS = 4e5  #: smaller parameter tiles cost more to hand out than to compute
 WEIGHT_TILES = 16  #: tiles a large parameter is cut into
-#: bytes of the gradient that each tile of a matrix reads, beyond which they come from memory, and
-#: rows that a tile then has, to be worth them
+#: bytes of the gradient that each tile of a parameter reads, beyond which they come from memory, and
+#: rows of a matrix that a tile then has, to be worth them; a vector stays whole
 FAR_BYTES = 4 * 2**20
-FAR_ROWS = 32
+FAR_ROWS = 64
 UPDATE_CHUNK = 16384  #: weights in one piece of the update
 
 
@@ -495,11 +495,12 @@ def _cut_weights(plan: Plan, stage_of: dict[int, int]) -> None:
         )
         if any(i in OPS[plan.nodes[k].op].whole for k, i in plan.uses[t]):
             pieces = 1
+        vector = tensor.size == length
+        read = 0.5 * flops / (1 if vector else length)  # numbers, 2 flops for each
+        if read * plan.tape.dtype.itemsize > FAR_BYTES:
+            pieces = min(pieces, 1 if vector else -(-length // FAR_ROWS))
         height = -(-length // pieces)
-        height = -(-height // 8) * 8
-        if 0.5 * flops / length * plan.tape.dtype.itemsize > FAR_BYTES:  # 2 for each of them
-            height = max(height, FAR_ROWS)
-        height = min(length, height)
+        height = min(length, -(-height // 8) * 8)
         stage = plan.stages[stage_of.get(t, 0)]
         stage.tiles.extend((t, i0, min(i0 + height, length)) for i0 in range(0, length, height))
 
