@@ -172,16 +172,17 @@ def run(folder: Path, splits: int | None, only: list[str] | None, done: Finished
                     verdict(mine, plain[error], below=True), ", ".join(seconds),
                 ))  # fmt: skip
     return TEXT.format(
-        units=UNITS, channels=CHANNELS, seeds=len(seeds), version=version("neuralforecast"), table=table(*rows),
+        units=UNITS, channels=CHANNELS, seeds=len(seeds), version=version("neuralforecast"),
+        table=table(*rows),
     )  # fmt: skip
 
 
 TEXT = """\
-LSTM and GRU: two layers of {units} units and a decoder of {units}, decoded directly; TCN: {channels}
-channels, kernel 2, dilations 1 to 16, a decoder of {channels}. Adam, mean absolute error, each window
-standardised, one thread: the same network, windows and steps in ctrain and
-neuralforecast {version}; means over {seeds} seed. Asked: at most 2 % more error than its, and less
-than the values of the same hour of the last day. ETTh1: one model of all seven series from
+LSTM and GRU: two layers of {units} units and a decoder of {units}, decoded directly; TCN:
+{channels} channels, kernel 2, dilations 1 to 16, a decoder of {channels}. Adam, mean absolute
+error, each window standardised, one thread: the same network, windows and steps in ctrain and
+neuralforecast {version}; means over {seeds} seed. Asked: at most 2 % more error than its, and
+less than the values of the same hour of the last day. ETTh1: one model of all seven series from
 96 rows to the next 96, 500 steps of 32 windows, rate 0.002, all windows of the test part. M4
 Hourly: 47 hours to the next 48, so that each step of the forecast sees all states, trained on
 logarithms, 1,500 steps of 64 windows, rate 0.003, in ctrain with its default schedule; errors of

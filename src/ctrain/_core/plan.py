@@ -34,8 +34,8 @@ LOW_TILE_FLOPS, LOW_TILE_ROWS = 5e9, 8
 SLAB_BYTES = 256 * 2**20  #: tensors that wait for the weights phase
 WEIGHT_TILE_FLOPS = 4e5  #: smaller parameter tiles cost more to hand out than to compute
 WEIGHT_TILES = 16  #: tiles a large parameter is cut into
-#: bytes of the gradient that each tile of a parameter reads, beyond which they come from memory, and
-#: rows of a matrix that a tile then has, to be worth them; a vector stays whole
+#: bytes of the gradient that each tile of a parameter reads, beyond which they come from memory,
+#: and rows of a matrix that a tile then has at most, to be worth them; a vector stays whole
 FAR_BYTES = 4 * 2**20
 FAR_ROWS = 64
 UPDATE_CHUNK = 16384  #: weights in one piece of the update
