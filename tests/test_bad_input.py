@@ -11,6 +11,7 @@ import scipy.sparse
 
 from ctrain import Regressor, training
 from ctrain.losses import Weighted
+from ctrain.models import LSTM
 
 N, WIDTH = 12, 3
 
@@ -221,6 +222,14 @@ def test_the_last_of_many_rows(order, no_work):
     many[-1, 1] = NAN
     with pytest.raises(ValueError, match="NaN at row 299999, column 1"):
         Regressor().fit(many, np.zeros(len(many)))
+
+
+def test_a_step_of_a_sequence(no_work):
+    sequences = put(np.zeros((N, 5, 2)), (7, 4, 1), NAN)
+    with pytest.raises(ValueError, match="NaN at row 7, step 4, feature 1"):
+        Regressor(model=LSTM(3)).fit(sequences, Y)
+    with pytest.raises(ValueError, match=r"NaN at row 7 at \(4, 1, 0\)"):
+        Regressor(model=LSTM(3)).fit(sequences[..., None], Y)
 
 
 def test_good_data_pass(no_work):

@@ -220,7 +220,10 @@ def _named(error: Exception, values, name: str) -> Exception:
 
 
 def _place(at: tuple[int, ...]) -> str:
-    return f"row {at[0]}" + (f", column {at[1]}" if len(at) > 1 else "")
+    if len(at) > 3:
+        return f"row {at[0]} at {at[1:]}"
+    axes = ("row", "step", "feature") if len(at) == 3 else ("row", "column")
+    return ", ".join(f"{axis} {i}" for axis, i in zip(axes, at, strict=False))
 
 
 def _is_also(value, also) -> bool:
