@@ -236,6 +236,18 @@ V3, V4, M32, M53 = (T.input(s, name=n) for n, s in
 P32, P33 = T.parameter((3, 2), name="p32"), T.parameter((3, 3), name="p33")
 OTHER = ctrain.Tape("float64").input((3,), name="v3")
 
+
+@pytest.mark.parametrize("name", OPS)
+def test_an_input_that_an_operation_needs_is_not_none(name):
+    """A kernel would read through the address that is not there."""
+    needed = len(OPS[name].inputs) - OPS[name].optional
+    assert needed > 0
+    for missing in range(needed):
+        inputs = [None if i == missing else V3 for i in range(needed)]
+        with pytest.raises(TypeError, match=rf"^{name}: .*got None"):
+            T.record(name, *inputs)
+
+
 REFUSED = [
     # shapes: both are named
     (lambda: T.matmul(V4, P32), r"matmul: inner sizes differ: x is \(4,\), w is \(3, 2\)"),

@@ -275,6 +275,9 @@ class Tape:
             If an input is neither a tensor nor numbers.
         """
         row = OPS[op]
+        for name, x in zip(row.required, inputs, strict=False):
+            if x is None:
+                raise TypeError(f"{op}: {name} must be a tensor, an array or a number; got None")
         tensors = [None if x is None else self.as_tensor(x, op) for x in inputs]
         present = [x for x in tensors if x is not None]
         level = max(x.level for x in present)

@@ -8,7 +8,8 @@ the numbers that the kernels ``<name>_forward``, ``<name>_backward`` and ``<name
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -47,6 +48,13 @@ class Op:
     broadcasts: bool  #: inputs are broadcast to one shape before the kernel sees them
     batch: bool  #: reads all rows of the batch; the output has no batch axis
     random: bool  #: draws random numbers, keyed by the identity of each row
+
+    @property
+    def required(self) -> Iterable[str]:
+        """Names of the tensor parameters that may not be None."""
+        if self.inputs[0].startswith("*"):
+            return itertools.repeat(self.inputs[0][1:])
+        return self.inputs[: len(self.inputs) - self.optional]
 
     @property
     def doc(self) -> str:
