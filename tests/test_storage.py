@@ -222,6 +222,19 @@ def test_a_check_leaves_nothing_and_sweeps_what_kills_left(tmp_path):
     assert sorted(os.listdir(tmp_path)) == [".ctrain-notes.tmp", "model.npz"]
 
 
+def test_a_check_that_is_killed_leaves_one_file_at_most(tmp_path, monkeypatch):
+    killed = tmp_path / f".ctrain-{'0' * 16}.tmp"
+    killed.touch()
+
+    def create(folder):
+        assert not killed.exists(), "swept before the next one is there"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(storage, "_create", create)
+    with pytest.raises(KeyboardInterrupt):
+        storage.check_writable(tmp_path / "model.npz")
+
+
 def test_a_link_is_followed(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "model.npz").symlink_to(tmp_path / "real" / "step.npz")

@@ -84,6 +84,7 @@ def check_writable(path) -> None:
     folder = os.path.dirname(target)
     try:
         _check_regular(target, missing_ok=True)
+        _sweep(folder)  # first, so that fits that are killed again and again leave one file
         temporary, descriptor = _create(folder)
     except OSError as error:
         raise OSError(
@@ -94,7 +95,6 @@ def check_writable(path) -> None:
         ) from error
     os.close(descriptor)
     os.unlink(temporary)
-    _sweep(folder)
 
 
 def _resolve(path) -> tuple:
