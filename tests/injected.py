@@ -258,6 +258,13 @@ DEFECTS = (
         "test_checkpoint.py::test_deflated_zeros_take_no_more_memory_than_is_allowed",
     ),
     Defect(
+        "an operation takes None where its kernel reads",
+        "hostile file", "_core/tape.py",
+        "            if x is None:\n                raise TypeError",
+        "            if False:\n                raise TypeError",
+        "test_tape.py::test_an_input_that_an_operation_needs_is_not_none",
+    ),
+    Defect(
         "a file of a newer format is read as if it were this one",
         "newer file", "archive.py",
         "if int(seal[1]) > FORMAT:",
