@@ -222,6 +222,19 @@ def test_a_check_leaves_nothing_and_sweeps_what_kills_left(tmp_path):
     assert sorted(os.listdir(tmp_path)) == [".ctrain-notes.tmp", "model.npz"]
 
 
+def test_a_sweep_takes_no_file_that_is_about_to_be_renamed(tmp_path, monkeypatch):
+    """Another fit may begin in the folder at that very moment."""
+    replace = os.replace
+
+    def sweep_first(source, target):
+        storage.check_writable(tmp_path / "another.npz")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", sweep_first)
+    put(tmp_path / "model.npz", NEW)
+    assert step_in(tmp_path / "model.npz") == 2
+
+
 def test_a_check_that_is_killed_leaves_one_file_at_most(tmp_path, monkeypatch):
     killed = tmp_path / f".ctrain-{'0' * 16}.tmp"
     killed.touch()

@@ -131,19 +131,18 @@ def _replace(target: str, pieces: Iterable, last: Callable[[], bytes]) -> None:
     folder = os.path.dirname(target)
     temporary, descriptor = _create(folder)
     try:
-        try:
-            for piece in pieces:
-                _write(descriptor, piece)
-            _begin(descriptor)
-            _write(descriptor, last())
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.replace(temporary, target)
+        for piece in pieces:
+            _write(descriptor, piece)
+        _begin(descriptor)
+        _write(descriptor, last())
+        os.fsync(descriptor)
+        os.replace(temporary, target)  # still locked: a sweep takes what nobody holds
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+    finally:
+        os.close(descriptor)
     _sync_folder(folder)
 
 

@@ -43,8 +43,9 @@ cdef class Optimizer:
         self.slots = []
         for fill in declaration.initial():
             slot = aligned_zeros(n, self.dtype)
-            if fill:
-                slot[:] = fill
+            # touched here: fresh pages made the first update, which nothing interrupts, five times
+            # as long
+            slot[:] = fill
             self._attach(slot)
         hyper = declaration.hyper()
         if len(hyper) > 16:
