@@ -200,23 +200,23 @@ DEFECTS = (
     Defect(
         "a checkpoint is written in place",
         "half a file", "storage.py",
-        "temporary, descriptor = _create(folder)\n    try:\n        try:",
+        "temporary, descriptor = _create(folder)\n    try:\n        for piece",
         "temporary, descriptor = target, os.open(target, os.O_RDWR | os.O_CREAT | os.O_TRUNC)\n"
-        "    try:\n        try:",
+        "    try:\n        for piece",
         "test_storage.py::test_a_kill_at_each_system_call_of_a_save",
     ),
     Defect(
         "a checkpoint is renamed before its bytes are on the disk",
         "power loss", "storage.py",
-        "            os.fsync(descriptor)\n        finally:",
-        "            pass\n        finally:",
+        "        os.fsync(descriptor)\n        os.replace",
+        "        os.replace",
         "test_storage.py::test_after_a_power_loss_there_is_the_old_file_or_the_new_one",
     ),
     Defect(
         "the folder is not synced after the renaming",
         "power loss", "storage.py",
-        "        raise\n    _sync_folder(folder)",
-        "        raise",
+        "        os.close(descriptor)\n    _sync_folder(folder)",
+        "        os.close(descriptor)",
         "test_storage.py::test_after_a_power_loss_there_is_the_old_file_or_the_new_one",
     ),
     Defect(
@@ -225,8 +225,8 @@ DEFECTS = (
         "    except BaseException:\n"
         "        with contextlib.suppress(OSError):\n"
         "            os.unlink(temporary)\n"
-        "        raise\n    _sync",
-        "    except BaseException:\n        raise\n    _sync",
+        "        raise\n    finally",
+        "    except BaseException:\n        raise\n    finally",
         "test_storage.py::test_a_fault_at_each_call",
     ),
     Defect(
