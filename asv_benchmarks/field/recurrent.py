@@ -8,19 +8,18 @@ from pathlib import Path
 
 import numpy as np
 from peer.page import table, verdict
+from sklearn.base import clone
 
 from ctrain import Forecaster, models
 
 from .finished import Finished
 from .forecasting import ROWS, errors, hourly, transformers
 
-UNITS = 64
-CHANNELS = 32
-#: sizes, under the names of neuralforecast
-SIZES = {
-    "LSTM": {"encoder_hidden_size": UNITS, "decoder_hidden_size": UNITS},
-    "GRU": {"encoder_hidden_size": UNITS, "decoder_hidden_size": UNITS},
-    "TCN": {"encoder_hidden_size": CHANNELS, "decoder_hidden_size": CHANNELS},
+UNITS, CHANNELS = 64, 32
+MODELS = {
+    "LSTM": models.LSTM(UNITS, decoder_hidden_size=UNITS),
+    "GRU": models.GRU(UNITS, decoder_hidden_size=UNITS),
+    "TCN": models.TCN(encoder_hidden_size=CHANNELS, decoder_hidden_size=CHANNELS),
 }
 #: input_size, horizon; steps, windows of each, learning rate, schedule of ctrain
 WINDOWS = {"ETTh1": (96, 96), "M4 Hourly": (47, 48)}
@@ -32,11 +31,8 @@ SLACK = 1.02
 def ours(name: str, kind: str, seed: int) -> Forecaster:
     input_size, horizon = WINDOWS[name]
     steps, batch, rate, schedule = TRAINING[name]
-    sizes = dict(SIZES[kind])
-    if kind != "TCN":
-        sizes["hidden_size"] = sizes.pop("encoder_hidden_size")
     return Forecaster(
-        getattr(models, kind)(**sizes), horizon=horizon,
+        clone(MODELS[kind]), horizon=horizon,
         input_size=input_size, max_steps=steps, batch_size=batch, learning_rate_init=rate,
         optimizer="adam", schedule=schedule, early_stopping=False, n_jobs=1, random_state=seed,
     )  # fmt: skip
@@ -52,8 +48,9 @@ class Theirs:
         torch.set_num_threads(1)
         input_size, horizon = WINDOWS[name]
         steps, batch, rate, _ = TRAINING[name]
+        size = MODELS[kind].decoder_hidden_size  # of the encoder as well
         self.network = getattr(theirs, kind)(
-            h=horizon, input_size=input_size, **SIZES[kind],
+            h=horizon, input_size=input_size, encoder_hidden_size=size, decoder_hidden_size=size,
             max_steps=steps, windows_batch_size=batch, learning_rate=rate, scaler_type="standard",
             random_seed=seed + 1, accelerator="cpu", logger=False, enable_progress_bar=False,
             enable_checkpointing=False, enable_model_summary=False,
@@ -132,7 +129,7 @@ def measured(folder: Path, name: str, who: str, kind: str, seed: int, done: Fini
         return scores(folder, model.fit, lambda windows: model.predict(windows))
 
     key = {
-        "field": "recurrent", "set": name, "model": kind, "seed": seed, "sizes": SIZES[kind],
+        "field": "recurrent", "set": name, "model": kind, "seed": seed, "sizes": repr(MODELS[kind]),
         "training": TRAINING[name], "windows": WINDOWS[name],
         "version": f"{who} {version(who)}",
     }  # fmt: skip
@@ -158,7 +155,7 @@ def run(folder: Path, splits: int | None, only: list[str] | None, done: Finished
              "seasonal naive", "ok", "CPU seconds, both")]  # fmt: skip
     for name in only or SETS:
         plain = naive(folder, name)
-        for kind in SIZES:
+        for kind in MODELS:
             found = {
                 who: [measured(folder, name, who, kind, seed, done) for seed in seeds]
                 for who in ("ctrain", "neuralforecast")
