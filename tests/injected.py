@@ -122,8 +122,8 @@ DEFECTS = (
     Defect(
         "the best weights are those of now, not a copy",
         "best weights", "training.py",
-        "state.best_weights = arena.copy()",
-        "state.best_weights = arena",
+        "state.best_weights = best\n",
+        "state.best_weights = arena\n",
         "test_stopping.py::test_best_weights_are_those_of_a_fit_that_ends_there",
     ),
     Defect(
@@ -200,22 +200,22 @@ DEFECTS = (
     Defect(
         "a checkpoint is written in place",
         "half a file", "storage.py",
-        "temporary, descriptor = _create(folder)\n    try:\n        for piece",
+        "temporary, descriptor = _create(folder)\n    try:\n        rest",
         "temporary, descriptor = target, os.open(target, os.O_RDWR | os.O_CREAT | os.O_TRUNC)\n"
-        "    try:\n        for piece",
+        "    try:\n        rest",
         "test_storage.py::test_a_kill_at_each_system_call_of_a_save",
     ),
     Defect(
         "a checkpoint is renamed before its bytes are on the disk",
         "power loss", "storage.py",
-        "        os.fsync(descriptor)\n        os.replace",
-        "        os.replace",
+        "        _beside(lambda: os.fsync(descriptor))()\n        old",
+        "        old",
         "test_storage.py::test_after_a_power_loss_there_is_the_old_file_or_the_new_one",
     ),
     Defect(
         "the folder is not synced after the renaming",
         "power loss", "storage.py",
-        "        os.close(descriptor)\n    _sync_folder(folder)",
+        "        os.close(descriptor)\n    _sync_folder(folder, old)",
         "        os.close(descriptor)",
         "test_storage.py::test_after_a_power_loss_there_is_the_old_file_or_the_new_one",
     ),
@@ -270,6 +270,27 @@ DEFECTS = (
         "if int(seal[1]) > FORMAT:",
         "if int(seal[1]) < FORMAT:",
         "test_archive.py::test_a_newer_format_says_so",
+    ),
+    Defect(
+        "a save asks for a version where a finalizer drops a Ctrl-C",
+        "lost Ctrl-C", "checkpoint.py",
+        '"scipy": scipy.__version__',
+        '"scipy": __import__("importlib.metadata").metadata.version("scipy")',
+        "test_interrupts.py::test_ctrl_c_is_lost_nowhere",
+    ),
+    Defect(
+        "an interrupted fit keeps the lock of its checkpoint",
+        "lost Ctrl-C", "callbacks/checkpoint.py",
+        "        self.teardown(estimator, context)  # of",
+        "        # of",
+        "test_interrupts.py::test_ctrl_c_is_lost_nowhere",
+    ),
+    Defect(
+        "Ctrl-C waits for the disk",
+        "lost Ctrl-C", "storage.py",
+        "        _beside(lambda: os.fsync(descriptor))()",
+        "        os.fsync(descriptor)",
+        "test_interrupts.py::test_ctrl_c_does_not_wait_for_the_disk",
     ),
 )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Bad days: kills, Ctrl-C at any moment, hostile files, many fits, many threads.
+"""Bad days: kills, hostile files, many fits, many threads.
 
 Each campaign is small here and has its full count behind the marker ``slow``.
 """
@@ -8,12 +8,10 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 
 import checkpoint_mutants
@@ -51,92 +49,6 @@ def test_killed_at_any_instant(tmp_path, kills):
     assert report["wrong"] == [] and report["kills"] == kills
     assert report["inside a save"] >= kills / 5
     assert report["mean step"] > 2  # not only before the first step
-
-
-# ----------------------------------------------------------------------------------- Ctrl-C
-
-INTERRUPTED = """
-import itertools, signal, sys, time
-import numpy as np
-from ctrain import Regressor
-from ctrain.callbacks import Callback, Checkpoint
-
-signal.signal(signal.SIGINT, signal.default_int_handler)
-path, trials = sys.argv[1], int(sys.argv[2])
-rng = np.random.default_rng(0)
-X = rng.normal(size=(30_000, 32)).astype("f4")
-y = np.sin(X[:, 0])
-
-class Ready(Callback):
-    def on_fit_begin(self, estimator):
-        print("ready", flush=True)
-
-small = dict(hidden_layer_sizes=(16,), batch_size=32)
-kinds = (
-    small,
-    dict(hidden_layer_sizes=(512, 512), batch_size=10_000),
-    dict(small, early_stopping=True, n_iter_no_change=10**9, dropout=0.2),
-    dict(hidden_layer_sizes=(64,), batch_size=32, max_steps=10**9, schedule=lambda step: 1e-4),
-    dict(small, optimizer="lbfgs", hidden_layer_sizes=(64, 64)),
-    dict(small, checkpoint=True),
-)
-handlers = {s: signal.getsignal(s) for s in signal.valid_signals()}
-for trial in range(trials):
-    settings = dict(kinds[trial % len(kinds)])
-    if trial % 40 == 17:
-        settings = dict(hidden_layer_sizes=(4096, 4096), batch_size=64)
-    callbacks = [Ready()]
-    if settings.pop("checkpoint", False):
-        callbacks.append(Checkpoint(path, every_seconds=0.01))
-    reg = Regressor(max_iter=10**9, random_state=0, **{"early_stopping": False, **settings})
-    reg.set_callbacks(*callbacks)
-    try:
-        reg.fit(X, y)
-    except KeyboardInterrupt:
-        caught = time.monotonic()
-    print(caught, settings["hidden_layer_sizes"], reg.t_, flush=True)
-    assert {s: signal.getsignal(s) for s in signal.valid_signals()} == handlers
-    assert all(np.isfinite(w).all() for w in reg.coefs_)
-    assert reg._state.stopped_by is None
-    best = reg._state.best_weights
-    assert best is None or best.tobytes() == reg._network.parameters.arena.tobytes()
-    reg.predict(X[:3])
-    again = dict(settings, early_stopping=False, max_iter=1, max_steps=3, random_state=0)
-    if settings["hidden_layer_sizes"][0] < 1000:
-        reg.set_callbacks().set_params(**again).fit(X[:64], y[:64])
-        fresh = Regressor(**again).fit(X[:64], y[:64])
-        assert np.array_equal(reg.predict(X[:3]), fresh.predict(X[:3]))
-"""
-
-
-def latencies(tmp_path, trials: int) -> list[tuple[float, str]]:
-    """Seconds from the kill in this process to the exception in the other, and in which fit."""
-    rng, found = random.Random(trials), []
-    with subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTED, str(tmp_path / "fit.npz"), str(trials)],
-        stdout=subprocess.PIPE, text=True,
-    ) as child:  # fmt: skip
-        try:
-            for _ in range(trials):
-                assert child.stdout.readline() == "ready\n"
-                time.sleep(rng.uniform(0, 0.3))
-                sent = time.monotonic()
-                child.send_signal(signal.SIGINT)
-                caught, *which = child.stdout.readline().split(maxsplit=1)
-                found.append((float(caught) - sent, *which))
-            assert child.wait(timeout=60) == 0
-        finally:
-            child.kill()
-    return sorted(found)
-
-
-@linux
-@pytest.mark.parametrize("trials", [18, pytest.param(200, marks=pytest.mark.slow)])
-def test_ctrl_c_at_any_moment_returns_within_100_ms(tmp_path, trials):
-    """Weights are finite, the best ones with early stopping; a new fit is as ever."""
-    found = latencies(tmp_path, trials)
-    print(f"median {found[trials // 2][0]:.4f}, worst {found[-6:]}")
-    assert found[int(0.99 * (trials - 1))][0] < 0.1
 
 
 # ----------------------------------------------------------------------------- hostile files

@@ -1,5 +1,7 @@
 """Neural-network training on CPUs at the speed of the machine, behind the scikit-learn API."""
 
+__version__ = "0.1.0"
+
 from . import callbacks, initializers, layers, losses, models, optimizers, schedules
 from ._core.tape import Tape
 from .checkpoint import CheckpointError
@@ -8,8 +10,6 @@ from .config import show_config
 from .estimator import load
 from .gradcheck import check_gradients
 from .regressor import Regressor
-
-__version__ = "0.1.0"
 
 #: imported when they are asked for: what a fit of a table does not need
 _LATER = {"Forecaster": "forecaster", "fit_with_retries": "retries"}

@@ -165,7 +165,7 @@ def _spell(header: dict, arrays: Mapping, compress: bool, made: int = 0) -> list
     parts = {HEADER: ([text.encode("ascii")],) * 2}
     for name, array in contents.items():
         head = _npy_header(array.dtype.name, array.shape)
-        plain = [head, memoryview(array.reshape(-1).view(np.uint8))]
+        plain = [head, *_blocks(array)]
         parts[f"{name}.npy"] = (plain, members.deflate(plain) if compress else plain)
     sizes = {name: n_bytes(plain) for name, (plain, _) in parts.items()}
     n_file = sum(n_bytes(packed) for _, packed in parts.values())
@@ -257,6 +257,12 @@ def _npy_header(dtype: str, shape: Sequence[int]) -> bytes:
     )
     n_text = -(-(10 + len(text) + 1) // 64) * 64 - 10
     return b"\x93NUMPY\1\0" + struct.pack("<H", n_text) + text.ljust(n_text - 1).encode() + b"\n"
+
+
+def _blocks(array: np.ndarray) -> list[memoryview]:
+    """The bytes in pieces: between two of them Python looks for signals."""
+    content = memoryview(array.reshape(-1).view(np.uint8))
+    return [content[at : at + BLOCK] for at in range(0, len(content), BLOCK)]
 
 
 def _cost(n_file: int, text: str, sizes, made: int = 0) -> int:

@@ -12,11 +12,24 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import platform
 
 import numpy as np
+import scipy
+import sklearn
 from sklearn.base import BaseEstimator
 
-from . import archive, distributions, initializers, losses, models, optimizers, scalers, schedules
+from . import (
+    __version__,
+    archive,
+    distributions,
+    initializers,
+    losses,
+    models,
+    optimizers,
+    scalers,
+    schedules,
+)
 from ._core.listing import listed
 from ._core.optim import Optimizer
 from ._core.parameters import Parameters
@@ -223,12 +236,14 @@ def _remembered(schedule) -> dict:
 
 
 def _versions() -> dict[str, str]:
-    import importlib.metadata
-    import platform
-
-    names = ("ctrain", "numpy", "scipy", "scikit-learn")
-    return {"python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in names}}  # fmt: skip
+    # not from importlib.metadata, which opens a zip file whose finalizer swallows a Ctrl-C
+    return {
+        "python": platform.python_version(),
+        "ctrain": __version__,
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "scikit-learn": sklearn.__version__,
+    }
 
 
 # ------------------------------------------------------------------------ reading

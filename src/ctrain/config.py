@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from importlib.metadata import version
 
 import numpy
 import scipy
 import sklearn
 
+from . import __version__
 from ._core import dispatch, parallel
 
 
@@ -29,7 +29,7 @@ def show_config() -> dict[str, str]:
     """
     openmp = parallel.openmp_version()
     return {
-        "ctrain": version("ctrain"),
+        "ctrain": __version__,
         "target": dispatch.target(),
         "available": ", ".join(dispatch.available()),
         "CTRAIN_CPU": os.environ.get("CTRAIN_CPU", "not set"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import errno
 import fcntl
@@ -10,6 +11,9 @@ import re
 import stat
 from collections.abc import Callable, Iterable
 
+#: bytes after which the disk is asked to begin; all at once would keep Ctrl-C waiting
+AHEAD = 1 << 24
+
 TEMPORARY = re.compile(r"\.ctrain-[0-9a-f]{16}\.tmp")
 
 
@@ -17,7 +21,8 @@ def save(path, pieces: Iterable, last: Callable[[], bytes]) -> None:
     """Write buffers and what `last` returns, so that `path` is the old file or the new one.
 
     They go to a new file in the same folder, which is synced and renamed; then the folder is
-    synced. `last` is called while the disk takes the buffers. A failure removes the new file.
+    synced. `last` is called in a thread of its own, while the disk takes the buffers. A failure
+    removes the new file.
 
     Parameters
     ----------
@@ -131,11 +136,17 @@ def _replace(target: str, pieces: Iterable, last: Callable[[], bytes]) -> None:
     folder = os.path.dirname(target)
     temporary, descriptor = _create(folder)
     try:
+        rest = _beside(last)
+        written = begun = 0
         for piece in pieces:
-            _write(descriptor, piece)
-        _begin(descriptor)
-        _write(descriptor, last())
-        os.fsync(descriptor)
+            written += _write(descriptor, piece)
+            if written - begun >= AHEAD:
+                _begin(descriptor, begun)
+                begun = written
+        _begin(descriptor, begun)
+        _write(descriptor, rest())
+        _beside(lambda: os.fsync(descriptor))()
+        old = _held(target)
         os.replace(temporary, target)  # still locked: a sweep takes what nobody holds
     except BaseException:
         with contextlib.suppress(OSError):
@@ -143,7 +154,15 @@ def _replace(target: str, pieces: Iterable, last: Callable[[], bytes]) -> None:
         raise
     finally:
         os.close(descriptor)
-    _sync_folder(folder)
+    _sync_folder(folder, old)
+
+
+def _held(target: str) -> list[int]:
+    """The file that is to be replaced, open, so that the rename need not give its blocks back."""
+    try:
+        return [os.open(target, os.O_RDONLY | os.O_CLOEXEC)]
+    except OSError:  # there is none, or it may not be read
+        return []
 
 
 def _temporary(folder: str) -> str:
@@ -185,26 +204,62 @@ def _sweep(folder: str) -> None:
                 os.close(descriptor)
 
 
-def _write(descriptor: int, piece) -> None:
-    rest = memoryview(piece)
+def _write(descriptor: int, piece) -> int:
+    """Write a whole buffer; its length."""
+    rest = whole = memoryview(piece)
     while rest:
         written = os.write(descriptor, rest)
         if not written:
             raise OSError(errno.EIO, "the disk took no byte")
         rest = rest[written:]
+    return len(whole)
 
 
-def _begin(descriptor: int) -> None:
-    """Ask the disk to begin, so that it works while the next bytes are computed."""
+def _begin(descriptor: int, at: int) -> None:
+    """Ask the disk to begin with what lies behind `at`, while the next bytes are computed."""
     if hasattr(os, "posix_fadvise"):
         with contextlib.suppress(OSError):
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.posix_fadvise(descriptor, at, 0, os.POSIX_FADV_DONTNEED)
 
 
-def _sync_folder(folder: str) -> None:
+def _beside(work: Callable[[], object]) -> Callable[[], object]:
+    """Begin a piece of work in a thread; what is returned waits for its answer until Ctrl-C.
+
+    A disk may take seconds for an fsync, of which Ctrl-C knows nothing. Not a `threading.Thread`:
+    at its end a weak reference's callback runs, in which Python would drop a Ctrl-C.
+    """
+    answers, errors, done = [], [], _thread.allocate_lock()
+
+    def run() -> None:
+        try:
+            answers.append(work())
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            done.release()
+
+    def wait() -> object:
+        done.acquire()
+        if errors:
+            raise errors[0]
+        return answers[0]
+
+    done.acquire()
+    try:
+        _thread.start_new_thread(run, ())
+    except RuntimeError:  # no thread is to be had, or the interpreter is about to end
+        run()
+    return wait
+
+
+def _sync_folder(folder: str, old: list[int]) -> None:
+    """Make a rename last, and give the replaced file's blocks back meanwhile."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        synced = _beside(lambda: os.fsync(descriptor))
+        for replaced in old:
+            os.close(replaced)
+        synced()
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # folders that cannot be synced
             raise

@@ -22,6 +22,7 @@ from threadpoolctl import threadpool_limits
 from . import schedules
 from ._core import random
 from ._core.optim import Optimizer
+from ._core.parameters import write
 from ._core.source import Source
 from ._core.step import Status, accumulate, run_steps
 from .held_out import Scores
@@ -165,7 +166,9 @@ class _Fit:
         if state.stopping.improves(state.epoch, row[self.settings.monitor]):
             arena = self.network.parameters.arena
             if state.best_weights is None:
-                state.best_weights = arena.copy()
+                best = np.empty_like(arena)
+                write(best, arena)
+                state.best_weights = best
             else:
                 np.copyto(state.best_weights, arena)
         if state.stopping.exhausted:

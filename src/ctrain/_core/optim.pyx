@@ -7,7 +7,7 @@ import numpy as np
 
 from ctrain._core.dispatch cimport find_optimizer, table
 
-from ctrain._core.parameters import aligned_zeros
+from ctrain._core.parameters import aligned_zeros, write
 
 
 cdef class Optimizer:
@@ -45,7 +45,7 @@ cdef class Optimizer:
             slot = aligned_zeros(n, self.dtype)
             # touched here: fresh pages made the first update, which nothing interrupts, five times
             # as long
-            slot[:] = fill
+            write(slot, fill)
             self._attach(slot)
         hyper = declaration.hyper()
         if len(hyper) > 16:

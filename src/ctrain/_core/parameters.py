@@ -12,6 +12,7 @@ from . import random
 from .ops.table import size_of
 
 ALIGN = 16  #: elements; 64 bytes in float32
+BLOCK = 1 << 20  #: elements that are copied between two looks for signals
 
 
 @dataclass(eq=False)
@@ -126,11 +127,13 @@ class Parameters:
             return known
         if is_shape:
             key = random.key(seed, "init", name)
-            array = np.asarray(initializers.resolve(init)(shape, key), dtype=self.dtype)
-            if array.shape != shape:
+            drawn = np.asarray(initializers.resolve(init)(shape, key))
+            if drawn.shape != shape:
                 raise ValueError(
-                    f"parameter {name!r}: init returned shape {array.shape}, expected {shape}"
+                    f"parameter {name!r}: init returned shape {drawn.shape}, expected {shape}"
                 )
+            array = np.empty(shape, self.dtype)
+            write(array.reshape(-1), drawn.reshape(-1))
         parameter = Parameter(
             name, shape, bool(decay), bool(trainable), np.ascontiguousarray(array)
         )
@@ -145,15 +148,17 @@ class Parameters:
         """Move every weight into one arena, unless that has been done; answer the arena."""
         if all(p.offset >= 0 for p in self):
             return self.arena
-        total = 0
+        offsets, total = [], 0
         for p in self:
-            p.offset = total
+            offsets.append(total)
             total += self.room(p.size)
-        self.arena = aligned_zeros(total, self.dtype)
-        for p in self:
-            view = self.arena[p.offset : p.offset + p.size].reshape(p.shape)
-            view[...] = p.value
-            p.value = view
+        arena = aligned_zeros(total, self.dtype)
+        views = [arena[at : at + p.size] for p, at in zip(self, offsets, strict=True)]
+        for p, view in zip(self, views, strict=True):
+            write(view, p.value.reshape(-1))
+        self.arena = arena  # now that nothing can interrupt a copy
+        for p, at, view in zip(self, offsets, views, strict=True):
+            p.offset, p.value = at, view.reshape(p.shape)
         self.version += 1
         return self.arena
 
@@ -189,3 +194,10 @@ def aligned_zeros(n: int, dtype) -> np.ndarray:
     raw = np.zeros(n * dtype.itemsize + 64, np.uint8)
     start = -raw.ctypes.data % 64
     return raw[start : start + n * dtype.itemsize].view(dtype)
+
+
+def write(target: np.ndarray, values) -> None:
+    """``target[:] = values`` along one axis, in blocks: fresh memory is slow, and Ctrl-C waits."""
+    values = np.broadcast_to(values, target.shape)
+    for at in range(0, len(target), BLOCK):
+        target[at : at + BLOCK] = values[at : at + BLOCK]

@@ -190,7 +190,7 @@ cdef class Program:
     cdef Workspace acquire(self, Source source)
     cdef release(self, Workspace ws)
     cdef void sync(self, Workspace ws) noexcept
-    cdef void transpose(self, const Transposed *copy) noexcept nogil
+    cdef void transpose(self, const Transposed *copy, Py_ssize_t j0, Py_ssize_t j1) noexcept nogil
     cdef void point(self, Workspace ws, ct_frame *frame, Py_ssize_t row) noexcept nogil
     cdef void track(self, Workspace ws) noexcept nogil
     cdef void run_single(self, Workspace ws, int stage, const Batch *batch) noexcept nogil

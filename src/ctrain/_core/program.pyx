@@ -17,6 +17,8 @@ from ctrain._core.parameters import aligned_zeros
 
 #: seconds between two looks for signals
 cdef double POLL = 0.02
+#: elements of a transposed copy that are written between two such looks
+cdef Py_ssize_t PANEL = 1 << 19
 cdef uint8_t SKIP = _plan.SKIP
 
 
@@ -420,28 +422,41 @@ cdef class Program:
             raise error
 
     cdef void sync(self, Workspace ws) noexcept:
-        """Bring what is computed from parameters up to date with their store."""
+        """Bring what is computed from parameters up to date with their store.
+
+        A signal cuts it short; the rows of such a call are skipped, and the next call begins anew.
+        """
         cdef int k
+        cdef Py_ssize_t width, j
         cdef Transposed *copy
         version = self.parameters.version
         if self.synced == version:
             return
         for k in range(self.n_transposed):
             copy = &self.transposes[k]
-            if copy.stage < 0:
-                self.transpose(copy)
+            if copy.stage >= 0:
+                continue
+            width = max(1, PANEL // copy.n_rows)
+            for j in range(0, copy.n_cols, width):
+                self.transpose(copy, j, min(j + width, copy.n_cols))
+                ws.poll()
+                if ct_flag(&ws.stopped):
+                    return
         self.run_single(ws, 0, NULL)
         self.synced = version
 
-    cdef void transpose(self, const Transposed *copy) noexcept nogil:
+    cdef void transpose(self, const Transposed *copy, Py_ssize_t j0, Py_ssize_t j1) noexcept nogil:
+        """Copy columns [j0, j1)."""
         self.table.transpose(
-            self.value[copy.tensor], copy.n_cols, self.transposed[copy.tensor], copy.n_rows,
-            copy.n_rows, copy.n_cols
+            self.value[copy.tensor] + j0 * self.itemsize, copy.n_cols,
+            self.transposed[copy.tensor] + j0 * copy.n_rows * self.itemsize, copy.n_rows,
+            copy.n_rows, j1 - j0
         )
 
     cdef void track(self, Workspace ws) noexcept nogil:
         """Let the tracked parameters take in the values of this step."""
         cdef Average *average
+        cdef Transposed *copy
         cdef int k
         for k in range(self.n_averages):
             average = &self.averages[k]
@@ -449,7 +464,8 @@ cdef class Program:
                 average.parameter, ws.frames[0].value[average.value], average.momentum, average.n
             )
             if average.copy >= 0:
-                self.transpose(&self.transposes[average.copy])
+                copy = &self.transposes[average.copy]
+                self.transpose(copy, 0, copy.n_cols)
 
     cdef void point(self, Workspace ws, ct_frame *frame, Py_ssize_t row) noexcept nogil:
         """Let a frame's slab tensors begin at `row`."""
@@ -474,7 +490,7 @@ cdef class Program:
             self.op[j].forward(&self.nodes[j], frame, batch.rows if self.reads_batch[j] else 1)
         for k in range(self.n_transposed):
             if self.transposes[k].stage == stage:
-                self.transpose(&self.transposes[k])
+                self.transpose(&self.transposes[k], 0, self.transposes[k].n_cols)
 
     cdef void written(self) noexcept:
         """Count an update; it has copied what it wrote, and nothing that is computed from it."""

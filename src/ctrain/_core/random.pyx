@@ -6,6 +6,7 @@ state has to be saved.
 
 import hashlib
 
+from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport M_PI, cos, log, sin, sqrt
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
@@ -19,6 +20,10 @@ def key(*parts):
     """Make a 64-bit key of integers and strings."""
     text = "\0".join(f"{type(p).__name__}:{p}" for p in parts).encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
+
+
+#: numbers from one look for signals to the next; even, since two come from one counter
+cdef Py_ssize_t BLOCK = 1 << 20
 
 
 cdef inline double _unit(uint32_t high, uint32_t low) noexcept nogil:
@@ -42,13 +47,15 @@ def uniform(uint64_t key, Py_ssize_t n):
     out = np.empty(n)
     cdef double[::1] view = out
     cdef uint32_t word[4]
-    cdef Py_ssize_t i
-    with nogil:
-        for i in range(0, n, 2):
-            ct_philox(key, 0, i >> 1, word)
-            view[i] = _unit(word[0], word[1])
-            if i + 1 < n:
-                view[i + 1] = _unit(word[2], word[3])
+    cdef Py_ssize_t begin, i
+    for begin in range(0, n, BLOCK):
+        PyErr_CheckSignals()
+        with nogil:
+            for i in range(begin, min(begin + BLOCK, n), 2):
+                ct_philox(key, 0, i >> 1, word)
+                view[i] = _unit(word[0], word[1])
+                if i + 1 < n:
+                    view[i + 1] = _unit(word[2], word[3])
     return out
 
 
@@ -68,15 +75,17 @@ def normal(uint64_t key, Py_ssize_t n):
     cdef double[::1] view = out
     cdef uint32_t word[4]
     cdef double radius, angle
-    cdef Py_ssize_t i
-    with nogil:
-        for i in range(0, n, 2):
-            ct_philox(key, 0, i >> 1, word)
-            radius = sqrt(-2.0 * log(1.0 - _unit(word[0], word[1])))
-            angle = 2.0 * M_PI * _unit(word[2], word[3])
-            view[i] = radius * cos(angle)
-            if i + 1 < n:
-                view[i + 1] = radius * sin(angle)
+    cdef Py_ssize_t begin, i
+    for begin in range(0, n, BLOCK):
+        PyErr_CheckSignals()
+        with nogil:
+            for i in range(begin, min(begin + BLOCK, n), 2):
+                ct_philox(key, 0, i >> 1, word)
+                radius = sqrt(-2.0 * log(1.0 - _unit(word[0], word[1])))
+                angle = 2.0 * M_PI * _unit(word[2], word[3])
+                view[i] = radius * cos(angle)
+                if i + 1 < n:
+                    view[i + 1] = radius * sin(angle)
     return out
 
 
@@ -95,13 +104,15 @@ def permutation(uint64_t key, Py_ssize_t n):
     out = np.arange(n, dtype=np.int64)
     cdef int64_t[::1] view = out
     cdef uint32_t word[4]
-    cdef Py_ssize_t i, j
+    cdef Py_ssize_t end, i, j
     cdef uint64_t draw
-    with nogil:
-        for i in range(n - 1, 0, -1):
-            ct_philox(key, 0, i, word)
-            # 64 random bits modulo i + 1: the bias is below n / 2^64
-            draw = (<uint64_t>word[0] << 32) | word[1]
-            j = <Py_ssize_t>(draw % <uint64_t>(i + 1))
-            view[i], view[j] = view[j], view[i]
+    for end in range(n, 1, -BLOCK):
+        PyErr_CheckSignals()
+        with nogil:
+            for i in range(end - 1, max(end - 1 - BLOCK, 0), -1):
+                ct_philox(key, 0, i, word)
+                # 64 random bits modulo i + 1: the bias is below n / 2^64
+                draw = (<uint64_t>word[0] << 32) | word[1]
+                j = <Py_ssize_t>(draw % <uint64_t>(i + 1))
+                view[i], view[j] = view[j], view[i]
     return out

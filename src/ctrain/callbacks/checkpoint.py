@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import math
 import os
 import signal
@@ -21,42 +22,39 @@ from .protocol import Callback
 FIELDS = {"step", "task"}
 
 
-try:
-    import fcntl
-except ImportError:  # Windows, which has no advisory locks of this kind
-    fcntl = None
-
-
 class _Lock:
-    """Keeps a second fit from writing to a path; the system drops it with the process."""
+    """Keeps a second fit from writing to a path; the system drops it with the process.
+
+    The file object drops it too, if an interrupt comes between the lock and who would release it.
+    """
 
     def __init__(self, path: str) -> None:
-        self.path = None
-        if "://" in path or fcntl is None:
+        self.file = None
+        if "://" in path:
             return
         name = f"{os.path.abspath(path)}.lock"
         while True:
-            descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            file = open(name, "ab", buffering=0)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                os.close(descriptor)
+                file.close()
                 raise OSError(
                     errno.EBUSY,
                     "another fit writes its checkpoints there; give each its own path",
                     path,
                 ) from error
-            if os.fstat(descriptor).st_nlink:  # else its owner removed it just before it was locked
+            if os.fstat(file.fileno()).st_nlink:  # else its owner removed it before it was locked
                 break
-            os.close(descriptor)
-        self.path, self.descriptor = name, descriptor
+            file.close()
+        self.file = file
 
     def release(self) -> None:
-        if self.path is not None:
+        file, self.file = self.file, None
+        if file is not None:
             with contextlib.suppress(FileNotFoundError):
-                os.remove(self.path)
-            os.close(self.descriptor)
-            self.path = None
+                os.remove(file.name)
+            file.close()
 
 
 @dataclass
@@ -145,14 +143,15 @@ class Checkpoint(Callback):
     def setup(self, estimator, context) -> None:
         enclosed = context.parent is not None
         self._check(estimator, enclosed)
+        self.teardown(estimator, context)  # of a fit before, if an interrupt came in between
         task = f"{context.root_uuid.hex[:8]}{_place(context)}"
         path = self._named(task, 0)
         storage.check_writable(path)
         run = _Run(estimator._state, task, _Lock(self._named(task, None)))
         run.last = time.perf_counter()
         self._runs[id(estimator)] = run
-        foreign = signal.getsignal(signal.SIGTERM) is None  # a handler that Python cannot restore
-        if threading.current_thread() is threading.main_thread() and not foreign:
+        run.previous = signal.getsignal(signal.SIGTERM)  # None: one that Python cannot restore
+        if threading.current_thread() is threading.main_thread() and run.previous is not None:
 
             def terminate(number, frame) -> None:
                 run.terminated = True
@@ -161,7 +160,7 @@ class Checkpoint(Callback):
                     raise Pause
 
             run.handler = terminate
-            run.previous = signal.signal(signal.SIGTERM, terminate)
+            signal.signal(signal.SIGTERM, terminate)
 
     def on_epoch_end(self, estimator) -> None:
         run = self._runs[id(estimator)]
@@ -194,12 +193,13 @@ class Checkpoint(Callback):
             self._pass_on(run)
 
     def teardown(self, estimator, context) -> None:
-        run = self._runs.pop(id(estimator), None)
+        run = self._runs.get(id(estimator))
         if run is None:
             return
         if run.handler is not None and signal.getsignal(signal.SIGTERM) is run.handler:
             signal.signal(signal.SIGTERM, run.previous)
         run.lock.release()
+        del self._runs[id(estimator)]
         if run.terminated:
             os.kill(os.getpid(), signal.SIGTERM)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import ast
-from importlib.metadata import version
 
-from .. import metrics
+from .. import __version__, metrics
 from ..forecaster import MODELS
 from . import answers, doctor, fitting, inspection, tables
 
@@ -21,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
         description="Neural networks for tables and time series, trained on this machine's CPU.",
         epilog="Exit codes: 0 done, 1 data or model refused, 2 wrong usage, 130 after Ctrl-C.",
     )
-    whole.add_argument("--version", action="version", version=f"ctrain {version('ctrain')}")
+    whole.add_argument("--version", action="version", version=f"ctrain {__version__}")
     commands = whole.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     fit = _command(commands, "fit", fitting.fit, "train on a CSV or Parquet file")
