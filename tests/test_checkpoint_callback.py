@@ -76,7 +76,7 @@ def test_seconds_also_in_the_middle_of_an_epoch(tmp_path):
     every = Checkpoint(tmp_path / "{step}", every_epochs=None, every_seconds=0.1, keep_last=99)
     reg = small.small(hidden_layer_sizes=(512, 512), batch_size=8, early_stopping=False)
     reg.set_callbacks(every, Watch()).fit(x, x[:, 0])
-    assert len(found) >= 2 and 0 < found[0] and found[-1] < reg.t_
+    assert sum(0 < step < reg.t_ for step in found) >= 2  # the last one may end the epoch
     assert ctrain.load(tmp_path / str(found[0]))._state.epoch_step == found[0]
 
 

@@ -139,6 +139,8 @@ def test_ctrl_c_does_not_wait_for_the_disk(tmp_path, monkeypatch, stuck):
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(storage, "os", Disk())
+    # a background shell has it ignored
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     killer = threading.Thread(target=interrupt)
     killer.start()
     started = time.monotonic()
@@ -153,6 +155,7 @@ def test_ctrl_c_does_not_wait_for_the_disk(tmp_path, monkeypatch, stuck):
     finally:
         over.set()
         killer.join()
+        signal.signal(signal.SIGINT, handler)
 
 
 # ------------------------------------------------------------------- wherever Python handles it
