@@ -134,35 +134,30 @@ def _check_regular(target: str, missing_ok: bool = False) -> None:
 def _replace(target: str, pieces: Iterable, last: Callable[[], bytes]) -> None:
     _check_regular(target, missing_ok=True)
     folder = os.path.dirname(target)
-    temporary, descriptor = _create(folder)
-    try:
-        rest = _beside(last)
-        written = begun = 0
-        for piece in pieces:
-            written += _write(descriptor, piece)
-            if written - begun >= AHEAD:
-                _begin(descriptor, begun)
-                begun = written
-        _begin(descriptor, begun)
-        _write(descriptor, rest())
-        _beside(lambda: os.fsync(descriptor))()
-        old = _held(target)
-        os.replace(temporary, target)  # still locked: a sweep takes what nobody holds
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    finally:
-        os.close(descriptor)
-    _sync_folder(folder, old)
-
-
-def _held(target: str) -> list[int]:
-    """The file that is to be replaced, open, so that the rename need not give its blocks back."""
-    try:
-        return [os.open(target, os.O_RDONLY | os.O_CLOEXEC)]
-    except OSError:  # there is none, or it may not be read
-        return []
+    with contextlib.ExitStack() as old:
+        temporary, descriptor = _create(folder)
+        try:
+            rest = _beside(last)
+            written = begun = 0
+            for piece in pieces:
+                written += _write(descriptor, piece)
+                if written - begun >= AHEAD:
+                    _begin(descriptor, begun)
+                    begun = written
+            _begin(descriptor, begun)
+            _write(descriptor, rest())
+            _beside(lambda: os.fsync(descriptor))()
+            with contextlib.suppress(OSError):  # there is none, or it may not be read
+                old.enter_context(open(target, "rb", buffering=0))
+            os.replace(temporary, target)  # still locked: a sweep takes what nobody holds
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        finally:
+            os.close(descriptor)
+        # the blocks of an open file are given back when it is closed, not when it is replaced
+        _sync_folder(folder, meanwhile=old.close)
 
 
 def _temporary(folder: str) -> str:
@@ -252,13 +247,11 @@ def _beside(work: Callable[[], object]) -> Callable[[], object]:
     return wait
 
 
-def _sync_folder(folder: str, old: list[int]) -> None:
-    """Make a rename last, and give the replaced file's blocks back meanwhile."""
+def _sync_folder(folder: str, meanwhile: Callable[[], None]) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         synced = _beside(lambda: os.fsync(descriptor))
-        for replaced in old:
-            os.close(replaced)
+        meanwhile()
         synced()
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # folders that cannot be synced
