@@ -14,7 +14,7 @@ KERNELS = SOURCE / "ctrain" / "_core" / "kernels"
 
 # Lowest first. A module imports from its own level and from those before it.
 LEVELS = (
-    {"_core", "initializers", "rules"},  # a parameter is filled when it is recorded
+    {"_core", "initializers", "rules", "version"},  # a parameter is filled when it is recorded
     {
         "losses",
         "optimizers",

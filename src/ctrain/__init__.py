@@ -1,7 +1,5 @@
 """Neural-network training on CPUs at the speed of the machine, behind the scikit-learn API."""
 
-__version__ = "0.1.0"
-
 from . import callbacks, initializers, layers, losses, models, optimizers, schedules
 from ._core.tape import Tape
 from .checkpoint import CheckpointError
@@ -10,6 +8,7 @@ from .config import show_config
 from .estimator import load
 from .gradcheck import check_gradients
 from .regressor import Regressor
+from .version import __version__ as __version__
 
 #: imported when they are asked for: what a fit of a table does not need
 _LATER = {"Forecaster": "forecaster", "fit_with_retries": "retries"}

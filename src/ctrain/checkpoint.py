@@ -19,17 +19,7 @@ import scipy
 import sklearn
 from sklearn.base import BaseEstimator
 
-from . import (
-    __version__,
-    archive,
-    distributions,
-    initializers,
-    losses,
-    models,
-    optimizers,
-    scalers,
-    schedules,
-)
+from . import archive, distributions, initializers, losses, models, optimizers, scalers, schedules
 from ._core.listing import listed
 from ._core.optim import Optimizer
 from ._core.parameters import Parameters
@@ -39,6 +29,7 @@ from .history import COLUMNS, History
 from .network import Network
 from .state import State
 from .stopping import Stopping
+from .version import __version__
 
 __all__ = ["CheckpointError", "Missing", "load", "read", "save"]
 

@@ -10,8 +10,8 @@ import numpy
 import scipy
 import sklearn
 
-from . import __version__
 from ._core import dispatch, parallel
+from .version import __version__
 
 
 def show_config() -> dict[str, str]:

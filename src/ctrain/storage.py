@@ -9,26 +9,30 @@ import fcntl
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Sequence
 
 #: bytes after which the disk is asked to begin; all at once would keep Ctrl-C waiting
 AHEAD = 1 << 24
+#: seconds of an fsync from which on a disk is slow
+SLOW = 0.02
+_took = 0.0  # seconds of the last one
 
 TEMPORARY = re.compile(r"\.ctrain-[0-9a-f]{16}\.tmp")
 
 
-def save(path, pieces: Iterable, last: Callable[[], bytes]) -> None:
+def save(path, pieces: Sequence, last: Callable[[], bytes]) -> None:
     """Write buffers and what `last` returns, so that `path` is the old file or the new one.
 
     They go to a new file in the same folder, which is synced and renamed; then the folder is
-    synced. `last` is called in a thread of its own, while the disk takes the buffers. A failure
-    removes the new file.
+    synced. `last` is called while the disk takes the buffers, of many bytes in a thread of its own.
+    A failure removes the new file.
 
     Parameters
     ----------
     path : str or path-like
         A file, or a URL (extra ``cloud``).
-    pieces : iterable of buffers
+    pieces : sequence of buffers
     last : callable
 
     Raises
@@ -131,33 +135,29 @@ def _check_regular(target: str, missing_ok: bool = False) -> None:
         raise OSError(errno.EINVAL, "not a regular file", target)
 
 
-def _replace(target: str, pieces: Iterable, last: Callable[[], bytes]) -> None:
+def _replace(target: str, pieces: Sequence, last: Callable[[], bytes]) -> None:
     _check_regular(target, missing_ok=True)
     folder = os.path.dirname(target)
-    with contextlib.ExitStack() as old:
-        temporary, descriptor = _create(folder)
-        try:
-            rest = _beside(last)
-            written = begun = 0
-            for piece in pieces:
-                written += _write(descriptor, piece)
-                if written - begun >= AHEAD:
-                    _begin(descriptor, begun)
-                    begun = written
-            _begin(descriptor, begun)
-            _write(descriptor, rest())
-            _beside(lambda: os.fsync(descriptor))()
-            with contextlib.suppress(OSError):  # there is none, or it may not be read
-                old.enter_context(open(target, "rb", buffering=0))
-            os.replace(temporary, target)  # still locked: a sweep takes what nobody holds
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-        finally:
-            os.close(descriptor)
-        # the blocks of an open file are given back when it is closed, not when it is replaced
-        _sync_folder(folder, meanwhile=old.close)
+    temporary, descriptor = _create(folder)
+    try:
+        rest = _beside(last) if sum(map(len, pieces)) >= AHEAD else last
+        written = begun = 0
+        for piece in pieces:
+            written += _write(descriptor, piece)
+            if written - begun >= AHEAD:
+                _begin(descriptor, begun)
+                begun = written
+        _begin(descriptor, begun)
+        _write(descriptor, rest())
+        _sync(descriptor)
+        os.replace(temporary, target)  # still locked: a sweep takes what nobody holds
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    finally:
+        os.close(descriptor)
+    _sync_folder(folder)
 
 
 def _temporary(folder: str) -> str:
@@ -220,8 +220,8 @@ def _begin(descriptor: int, at: int) -> None:
 def _beside(work: Callable[[], object]) -> Callable[[], object]:
     """Begin a piece of work in a thread; what is returned waits for its answer until Ctrl-C.
 
-    A disk may take seconds for an fsync, of which Ctrl-C knows nothing. Not a `threading.Thread`:
-    at its end a weak reference's callback runs, in which Python would drop a Ctrl-C.
+    Not a `threading.Thread`: at its end a weak reference's callback runs, in which Python would
+    drop a Ctrl-C.
     """
     answers, errors, done = [], [], _thread.allocate_lock()
 
@@ -247,12 +247,24 @@ def _beside(work: Callable[[], object]) -> Callable[[], object]:
     return wait
 
 
-def _sync_folder(folder: str, meanwhile: Callable[[], None]) -> None:
+def _sync(descriptor: int) -> None:
+    """fsync, beside a caller that Ctrl-C can call away where the last one took long.
+
+    Where it did not, that would cost more than the disk: milliseconds while all cores are busy.
+    """
+    global _took
+    began = time.perf_counter()
+    if _took < SLOW:
+        os.fsync(descriptor)
+    else:
+        _beside(lambda: os.fsync(descriptor))()
+    _took = time.perf_counter() - began
+
+
+def _sync_folder(folder: str) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        synced = _beside(lambda: os.fsync(descriptor))
-        meanwhile()
-        synced()
+        _sync(descriptor)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # folders that cannot be synced
             raise
@@ -260,7 +272,7 @@ def _sync_folder(folder: str, meanwhile: Callable[[], None]) -> None:
         os.close(descriptor)
 
 
-def _send(store, target: str, pieces: Iterable, last: Callable[[], bytes]) -> None:
+def _send(store, target: str, pieces: Sequence, last: Callable[[], bytes]) -> None:
     temporary = _temporary(target.rpartition("/")[0])
     try:
         with store.open(temporary, "wb") as file:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import ast
 
-from .. import __version__, metrics
+from .. import metrics
 from ..forecaster import MODELS
+from ..version import __version__
 from . import answers, doctor, fitting, inspection, tables
 
 TASKS = ("regression", "classification", "forecasting")
