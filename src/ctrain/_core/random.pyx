@@ -31,6 +31,29 @@ cdef inline double _unit(uint32_t high, uint32_t low) noexcept nogil:
     return ((<uint64_t>high << 21) ^ (low >> 11)) * (1.0 / 9007199254740992.0)
 
 
+cdef _drawn(uint64_t key, Py_ssize_t n, bint gaussian):
+    """Numbers in [0, 1), or what the Box-Muller transform makes of each two."""
+    out = np.empty(n)
+    cdef double[::1] view = out
+    cdef uint32_t word[4]
+    cdef double first, second, radius, angle
+    cdef Py_ssize_t begin, i
+    for begin in range(0, n, BLOCK):
+        PyErr_CheckSignals()
+        with nogil:
+            for i in range(begin, min(begin + BLOCK, n), 2):
+                ct_philox(key, 0, i >> 1, word)
+                first, second = _unit(word[0], word[1]), _unit(word[2], word[3])
+                if gaussian:
+                    radius = sqrt(-2.0 * log(1.0 - first))
+                    angle = 2.0 * M_PI * second
+                    first, second = radius * cos(angle), radius * sin(angle)
+                view[i] = first
+                if i + 1 < n:
+                    view[i + 1] = second
+    return out
+
+
 def uniform(uint64_t key, Py_ssize_t n):
     """Draw `n` numbers in [0, 1).
 
@@ -44,19 +67,7 @@ def uniform(uint64_t key, Py_ssize_t n):
     -------
     ndarray of float64, shape (n,)
     """
-    out = np.empty(n)
-    cdef double[::1] view = out
-    cdef uint32_t word[4]
-    cdef Py_ssize_t begin, i
-    for begin in range(0, n, BLOCK):
-        PyErr_CheckSignals()
-        with nogil:
-            for i in range(begin, min(begin + BLOCK, n), 2):
-                ct_philox(key, 0, i >> 1, word)
-                view[i] = _unit(word[0], word[1])
-                if i + 1 < n:
-                    view[i + 1] = _unit(word[2], word[3])
-    return out
+    return _drawn(key, n, False)
 
 
 def normal(uint64_t key, Py_ssize_t n):
@@ -71,22 +82,7 @@ def normal(uint64_t key, Py_ssize_t n):
     -------
     ndarray of float64, shape (n,)
     """
-    out = np.empty(n)
-    cdef double[::1] view = out
-    cdef uint32_t word[4]
-    cdef double radius, angle
-    cdef Py_ssize_t begin, i
-    for begin in range(0, n, BLOCK):
-        PyErr_CheckSignals()
-        with nogil:
-            for i in range(begin, min(begin + BLOCK, n), 2):
-                ct_philox(key, 0, i >> 1, word)
-                radius = sqrt(-2.0 * log(1.0 - _unit(word[0], word[1])))
-                angle = 2.0 * M_PI * _unit(word[2], word[3])
-                view[i] = radius * cos(angle)
-                if i + 1 < n:
-                    view[i + 1] = radius * sin(angle)
-    return out
+    return _drawn(key, n, True)
 
 
 def permutation(uint64_t key, Py_ssize_t n):
