@@ -494,9 +494,10 @@ cdef class Program:
 
     cdef void written(self) noexcept:
         """Count an update; it has copied what it wrote, and nothing that is computed from it."""
-        self.parameters.version += 1
-        computed = self.stages[0].single.end > self.stages[0].single.begin
-        self.synced = -1 if computed else self.parameters.version
+        before = self.parameters.version
+        self.parameters.version = before + 1
+        if self.synced == before and self.stages[0].single.end == self.stages[0].single.begin:
+            self.synced = before + 1
 
 
 def _first_axis(tensor):
