@@ -32,11 +32,13 @@ X, Y = problem()
 INTERRUPTED = """
 import signal, sys, time
 import numpy as np
+import ctrain
 from ctrain import Regressor
 from ctrain.callbacks import Checkpoint
 
-signal.signal(signal.SIGINT, signal.default_int_handler)
-path, trials = sys.argv[1], int(sys.argv[2])
+path = sys.argv[1]
+number, trials, one_in = map(int, sys.argv[2:])
+signal.signal(number, signal.default_int_handler)  # for SIGTERM it is the user's own
 rng = np.random.default_rng(0)
 X = rng.normal(size=(30_000, 32)).astype("f4")
 y = np.sin(X[:, 0])
@@ -54,12 +56,13 @@ kinds = (
 handlers = {s: signal.getsignal(s) for s in signal.valid_signals()}
 for trial in range(trials):
     settings = dict(kinds[trial % len(kinds)])
-    if trial % 20 == 17:
-        settings = dict(large, checkpoint=trial % 40 == 37)
-    saves = settings.pop("checkpoint", False)
+    if trial % one_in == one_in - 1:
+        settings = dict(large, checkpoint=trial // one_in % 2 == 1)
+    saves = settings.pop("checkpoint", False) or number == signal.SIGTERM
     reg = Regressor(max_iter=10**9, random_state=0, **{"early_stopping": False, **settings})
     if saves:
-        reg.set_callbacks(Checkpoint(path, every_seconds=0.01))
+        every = {"every_epochs": 10**9} if number == signal.SIGTERM else {"every_seconds": 0.01}
+        reg.set_callbacks(Checkpoint(path, **every))
     try:
         print("ready", flush=True)
         reg.fit(X, y)
@@ -75,6 +78,8 @@ for trial in range(trials):
         best = reg._state.best_weights
         assert best is None or best.tobytes() == reg._network.parameters.arena.tobytes()
         reg.predict(X[:3])
+        if number == signal.SIGTERM:
+            assert ctrain.load(path).t_ == reg.t_
     again = dict(settings, early_stopping=False, max_iter=1, max_steps=3, random_state=0)
     if settings["hidden_layer_sizes"][0] < 1000:
         reg.set_callbacks().set_params(**again).fit(X[:64], y[:64])
@@ -83,12 +88,15 @@ for trial in range(trials):
 """
 
 
-def latencies(tmp_path, trials: int) -> list[tuple[float, str]]:
-    """Seconds from the kill in this process to the exception in the other, and in which fit."""
+def latencies(tmp_path, number: int, trials: int, one_in: int) -> list[tuple[float, str]]:
+    """Seconds from the signal here to the exception in another process, and in which fit.
+
+    One in so many fits is a large one.
+    """
     rng, found = random.Random(trials), []
+    arguments = [tmp_path / "fit.npz", int(number), trials, one_in]
     with subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTED, str(tmp_path / "fit.npz"), str(trials)],
-        stdout=subprocess.PIPE, text=True,
+        [sys.executable, "-c", INTERRUPTED, *map(str, arguments)], stdout=subprocess.PIPE, text=True
     ) as child:  # fmt: skip
         watchdog = threading.Timer(60 + trials, child.kill)
         watchdog.start()
@@ -97,7 +105,7 @@ def latencies(tmp_path, trials: int) -> list[tuple[float, str]]:
                 assert child.stdout.readline() == "ready\n"
                 time.sleep(rng.uniform(0, 0.4))
                 sent = time.monotonic()
-                child.send_signal(signal.SIGINT)
+                child.send_signal(number)
                 answer = child.stdout.readline()
                 assert answer, f"the fit went on, or died; {found[-3:]} were the last ones to end"
                 caught, *which = answer.split(maxsplit=1)
@@ -110,12 +118,25 @@ def latencies(tmp_path, trials: int) -> list[tuple[float, str]]:
 
 
 @linux
-@pytest.mark.parametrize("trials", [18, pytest.param(200, marks=pytest.mark.slow)])
-def test_ctrl_c_at_any_moment_returns_within_100_ms(tmp_path, trials):
+@pytest.mark.parametrize(
+    "trials, one_in",
+    [(18, 18), *(pytest.param(200, one_in, marks=pytest.mark.slow) for one_in in (20, 1))],
+)
+def test_ctrl_c_at_any_moment_returns_within_100_ms(tmp_path, trials, one_in):
     """Weights are finite, the best ones with early stopping; a new fit is as ever."""
-    found = latencies(tmp_path, trials)
+    found = latencies(tmp_path, signal.SIGINT, trials, one_in)
     print(f"median {found[trials // 2][0]:.4f}, worst {found[-6:]}")
     assert found[int(0.99 * (trials - 1))][0] < 0.1
+
+
+@linux
+@pytest.mark.parametrize("trials", [12, pytest.param(200, marks=pytest.mark.slow)])
+def test_sigterm_at_any_moment_ends_with_a_checkpoint(tmp_path, trials):
+    """The user's own handler gets it after the file; large networks take as long as their file."""
+    found = latencies(tmp_path, signal.SIGTERM, trials, 20)
+    small_ones = [seconds for seconds, which in found if "4096" not in which]
+    print(f"median {found[trials // 2][0]:.4f}, worst {found[-14:]}")
+    assert small_ones[int(0.99 * (len(small_ones) - 1))] < 0.1
 
 
 @linux
