@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from ctrain._core.step import accumulate
 from ctrain.network import Network
 from ctrain.training import BLOCK
 
+HERE = Path(__file__).parent
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
@@ -102,16 +105,12 @@ def test_float32_gradient_of_many_rows():
 
 # --------------------------------------------------------------------------------- growth
 
-GROWTH = """
-import ctypes, gc, pickle
+GROWTH = f"""
+import pickle, sys
+sys.path.insert(0, {str(HERE)!r})
 import numpy as np
+import growth
 from ctrain import Regressor
-
-def resident():
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * 4096
 
 rng = np.random.default_rng(0)
 X, y = rng.normal(size=(200, 16)), rng.normal(size=200)
@@ -151,21 +150,16 @@ def pickled():
     pickle.loads(pickle.dumps(kept)).predict(X)
 
 kept = Regressor((32,), max_iter=2).fit(X, y)
-for work in (fit, refit, refused, overflows, interrupted, pickled):
-    for _ in range(60):
-        work()
-    before = resident()
-    for _ in range(300):
-        work()
-    print(work.__name__, resident() - before)
+growth.report(fit, refit, refused, overflows, interrupted, pickled)
 """
 
 
 @linux
 def test_three_hundred_fits_grow_memory_by_less_than_a_megabyte():
-    grown = dict(line.split() for line in run(GROWTH).splitlines())
-    assert len(grown) == 6
-    assert {name: n for name, n in grown.items() if int(n) >= 1_000_000} == {}
+    report = json.loads(run(GROWTH))
+    assert len(report["grown"]) == 6
+    assert {name: n for name, n in report["grown"].items() if n >= 1_000_000} == {}
+    assert {name: what for name, what in report["left"].items() if what} == {}
 
 
 # ----------------------------------------------------------------------------------- peak

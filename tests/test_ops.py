@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from unittest import mock
 from zlib import crc32
 
@@ -124,7 +125,8 @@ class Recorded:
         if guards is None:
             return Program(plan, n_threads, SEED)
         guards.spread(plan)
-        with mock.patch.object(program_module, "aligned_zeros", guards):
+        empty = functools.partial(guards, rubbish=True)
+        with mock.patch.multiple(program_module, aligned_zeros=guards, aligned_empty=empty):
             return Program(plan, n_threads, SEED)
 
     def run(self, program, index=None) -> list[np.ndarray | None]:
@@ -138,7 +140,7 @@ class Recorded:
 
 
 class Guards:
-    """Allocates for one program: every kept tensor is full of rubbish, and between guards."""
+    """Allocates for one program: kept tensors and scratch are full of rubbish, between guards."""
 
     def spread(self, plan) -> None:
         """Move the tensors of a plan apart."""
@@ -157,11 +159,12 @@ class Guards:
         self.owned.append((plan.slab_bytes, ROWS * size))  # the weights of the rows
         self.blocks = []
 
-    def __call__(self, n, dtype):
+    def __call__(self, n, dtype, rubbish=False):
         n_bytes = n * np.dtype(dtype).itemsize
         block = aligned_zeros(GUARD + n_bytes + GUARD, np.uint8)
         is_slab = n_bytes == self.slab_bytes
-        block[: None if is_slab or n_bytes == self.fixed_bytes else GUARD] = RUBBISH
+        rubbish = rubbish or is_slab or n_bytes == self.fixed_bytes
+        block[: None if rubbish else GUARD] = RUBBISH
         block[GUARD + n_bytes :] = RUBBISH
         self.blocks.append((block, self.owned if is_slab else [(0, n_bytes)]))
         return block[GUARD : GUARD + n_bytes].view(dtype)

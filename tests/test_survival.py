@@ -85,15 +85,9 @@ def test_the_mutants_are_what_they_should_be(tmp_path):
 # ------------------------------------------------------------------------------ many fits
 
 GROWTH = """
-import gc, os, sys
-import numpy as np
-import ctrain, small, resumption
+import sys
+import ctrain, growth, small
 from ctrain.callbacks import Callback, Checkpoint
-
-def resident():
-    gc.collect()
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 X, y = small.problem(100)
 path = sys.argv[1] + "/fit.npz"
@@ -143,13 +137,7 @@ def damaged():
 def saving():
     whole.save(path + ".c")
 
-for work in (failing, interrupted, loading, resuming, damaged, saving):
-    for _ in range(60):
-        work()
-    before = resident()
-    for _ in range(300):
-        work()
-    print(work.__name__, resident() - before)
+growth.report(failing, interrupted, loading, resuming, damaged, saving)
 """
 
 
@@ -161,9 +149,10 @@ def test_three_hundred_bad_fits_and_loads_grow_memory_by_less_than_a_megabyte(tm
     with tempfile.TemporaryDirectory(dir=quick) as folder:
         done = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    grown = {name: int(n) for name, n in map(str.split, done.stdout.splitlines())}
-    assert len(grown) == 6
-    assert {name: n for name, n in grown.items() if n >= 1_000_000} == {}
+    report = json.loads(done.stdout)
+    assert len(report["grown"]) == 6
+    assert {name: n for name, n in report["grown"].items() if n >= 1_000_000} == {}
+    assert {name: what for name, what in report["left"].items() if what} == {}
 
 
 # ---------------------------------------------------------------------------- many threads

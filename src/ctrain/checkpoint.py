@@ -305,20 +305,20 @@ def _restore(network: Network, state: State, header: dict, arrays: dict) -> None
 
 def _check_text(value) -> None:
     """Raise ValueError if the arrays of strings in a header take too much memory."""
-
-    def size(value) -> int:
-        if isinstance(value, list):
-            return sum(map(size, value))
-        if not isinstance(value, dict):
-            return 0
-        if isinstance(value.get("array"), list) and isinstance(value.get("dtype"), str):
-            return len(value["array"]) * np.dtype(value["dtype"]).itemsize
-        return sum(map(size, value.values()))
-
-    found = size(value)
+    found = _text_bytes(value)
     if found > LARGEST_TEXT:
         raise ValueError(f"labels and other arrays of values take {found} bytes; a file holds up "
                          f"to {LARGEST_TEXT}, use shorter labels")  # fmt: skip
+
+
+def _text_bytes(value) -> int:
+    if isinstance(value, list):
+        return sum(map(_text_bytes, value))
+    if not isinstance(value, dict):
+        return 0
+    if isinstance(value.get("array"), list) and isinstance(value.get("dtype"), str):
+        return len(value["array"]) * np.dtype(value["dtype"]).itemsize
+    return sum(map(_text_bytes, value.values()))
 
 
 def _checked(function):

@@ -190,8 +190,16 @@ class Parameters:
 
 def aligned_zeros(n: int, dtype) -> np.ndarray:
     """Zeros whose first element lies on a 64-byte boundary."""
-    dtype = np.dtype(dtype)
-    raw = np.zeros(n * dtype.itemsize + 64, np.uint8)
+    return _aligned(np.zeros, n, np.dtype(dtype))
+
+
+def aligned_empty(n: int, dtype) -> np.ndarray:
+    """The same, of whatever the memory holds."""
+    return _aligned(np.empty, n, np.dtype(dtype))
+
+
+def _aligned(allocate, n: int, dtype: np.dtype) -> np.ndarray:
+    raw = allocate(n * dtype.itemsize + 64, np.uint8)
     start = -raw.ctypes.data % 64
     return raw[start : start + n * dtype.itemsize].view(dtype)
 

@@ -129,7 +129,7 @@ cdef class Workspace:
     cdef Source source
     cdef list keep
     cdef readonly Py_ssize_t nbytes
-    cdef char *_take(self, Py_ssize_t n_bytes)
+    cdef char *_take(self, Py_ssize_t n_bytes, bint zeros=*)
     cdef weigh_alike(self, Program program)
     cdef char *weight(self, Program program) noexcept nogil
     cdef void poll(self) noexcept nogil

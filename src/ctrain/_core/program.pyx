@@ -13,7 +13,7 @@ from ctrain._core.source cimport Source
 
 from ctrain._core import plan as _plan
 from ctrain._core.ops import OPS
-from ctrain._core.parameters import aligned_zeros
+from ctrain._core.parameters import aligned_empty, aligned_zeros
 
 #: seconds between two looks for signals
 cdef double POLL = 0.02
@@ -25,8 +25,8 @@ cdef uint8_t SKIP = _plan.SKIP
 cdef class Workspace:
     """Memory that one call writes: frames, tiles, the slab, and its flags."""
 
-    cdef char *_take(self, Py_ssize_t n_bytes):
-        array = aligned_zeros(max(1, n_bytes), np.uint8)
+    cdef char *_take(self, Py_ssize_t n_bytes, bint zeros=True):
+        array = (aligned_zeros if zeros else aligned_empty)(max(1, n_bytes), np.uint8)
         self.keep.append(array)
         self.nbytes += n_bytes
         return <char *><uintptr_t>array.ctypes.data
@@ -49,7 +49,7 @@ cdef class Workspace:
             frame.value = <char **>self._take(n_tensors * sizeof(char *))
             frame.grad = <char **>self._take(n_tensors * sizeof(char *))
             frame.transposed = program.transposed
-            frame.scratch = self._take(CT_SCRATCH)
+            frame.scratch = self._take(CT_SCRATCH, zeros=False)  # most fits touch little of it
             frame.seed = program.seed
             memcpy(frame.value, program.value, n_tensors * sizeof(char *))
             memcpy(frame.grad, program.grad, n_tensors * sizeof(char *))

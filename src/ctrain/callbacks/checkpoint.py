@@ -57,7 +57,7 @@ class _Lock:
             file.close()
 
 
-@dataclass
+@dataclass(eq=False, repr=False)  # `signal` hashes and spells handlers; ours would spell the fit
 class _Run:
     """One fit: where its files go and what has been written."""
 
@@ -67,8 +67,14 @@ class _Run:
     written: list[str] = field(default_factory=list)
     last: float = 0.0
     terminated: bool = False
-    handler: object = None
     previous: object = None
+
+    def terminate(self, number, frame) -> None:
+        """The handler of SIGTERM."""
+        self.terminated = True
+        if self.state.stepping:
+            self.state.stepping = False
+            raise Pause
 
 
 class Checkpoint(Callback):
@@ -152,15 +158,7 @@ class Checkpoint(Callback):
         self._runs[id(estimator)] = run
         run.previous = signal.getsignal(signal.SIGTERM)  # None: one that Python cannot restore
         if threading.current_thread() is threading.main_thread() and run.previous is not None:
-
-            def terminate(number, frame) -> None:
-                run.terminated = True
-                if run.state.stepping:
-                    run.state.stepping = False
-                    raise Pause
-
-            run.handler = terminate
-            signal.signal(signal.SIGTERM, terminate)
+            signal.signal(signal.SIGTERM, run.terminate)
 
     def on_epoch_end(self, estimator) -> None:
         run = self._runs[id(estimator)]
@@ -196,7 +194,7 @@ class Checkpoint(Callback):
         run = self._runs.get(id(estimator))
         if run is None:
             return
-        if run.handler is not None and signal.getsignal(signal.SIGTERM) is run.handler:
+        if signal.getsignal(signal.SIGTERM) == run.terminate:
             signal.signal(signal.SIGTERM, run.previous)
         run.lock.release()
         del self._runs[id(estimator)]
@@ -212,7 +210,7 @@ class Checkpoint(Callback):
         try:
             os.kill(os.getpid(), signal.SIGTERM)
         finally:
-            signal.signal(signal.SIGTERM, run.handler)
+            signal.signal(signal.SIGTERM, run.terminate)
 
     def _next(self, run: _Run) -> float:
         """When the clock asks for the next checkpoint."""
