@@ -19,7 +19,6 @@ from ctrain import CheckpointError, checkpoint
 from ctrain.callbacks import Callback, Checkpoint
 
 X, Y = small.problem()
-posix = pytest.mark.skipif(os.name != "posix", reason="POSIX locks")
 
 
 # --------------------------------------------------------------------- when it is written
@@ -212,7 +211,6 @@ def test_a_disk_that_fills_up_ends_the_fit_and_keeps_the_last_file(tmp_path, mon
     assert small.same_bits(reg.predict(X), small.small().fit(X, Y).predict(X))
 
 
-@posix
 def test_two_fits_on_one_path(tmp_path):
     """In one process: a callback starts a second fit."""
 
@@ -234,7 +232,6 @@ def test_two_fits_on_one_path(tmp_path):
     small.small().set_callbacks(Checkpoint(tmp_path / "a.npz")).fit(X, Y)  # one after the other
 
 
-@posix
 def test_two_processes_on_one_path(tmp_path, run_python):
     told = []
 
@@ -257,7 +254,6 @@ def test_two_processes_on_one_path(tmp_path, run_python):
     assert "another fit writes its checkpoints there" in told[0]
 
 
-@posix
 def test_the_lock_goes_with_a_fit_that_fails(tmp_path):
     path = tmp_path / "a"
 

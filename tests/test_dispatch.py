@@ -107,7 +107,6 @@ def test_refused_numbers_of_threads(n_jobs):
 
 
 @needs_openmp
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no affinity mask")
 def test_the_environment_limits_threads(run_python):
     code = "from ctrain._core.parallel import effective_n_threads as n; print(n(), n(-1), n(5))"
     assert run_python(code, OMP_NUM_THREADS="1").split() == ["1", "1", "5"]
@@ -115,7 +114,6 @@ def test_the_environment_limits_threads(run_python):
     assert run_python(mask + code).split() == ["1", "1", "5"]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
 def test_a_forked_child_runs_on_one_thread(run_python):
     """OpenMP's threads do not survive a fork; the child computes the same bits on its own."""
     code = """

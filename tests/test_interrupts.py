@@ -23,7 +23,6 @@ from small import problem, same_bits, small
 from ctrain import storage
 from ctrain.callbacks import Checkpoint, OnEpochEnd
 
-linux = pytest.mark.skipif(sys.platform != "linux", reason="signals and locks of Linux")
 X, Y = problem()
 
 
@@ -117,7 +116,6 @@ def latencies(tmp_path, number: int, trials: int, one_in: int) -> list[tuple[flo
     return sorted(found)
 
 
-@linux
 @pytest.mark.parametrize(
     "trials, one_in",
     [(18, 18), *(pytest.param(200, one_in, marks=pytest.mark.slow) for one_in in (20, 1))],
@@ -129,7 +127,6 @@ def test_ctrl_c_at_any_moment_returns_within_100_ms(tmp_path, trials, one_in):
     assert found[int(0.99 * (trials - 1))][0] < 0.1
 
 
-@linux
 @pytest.mark.parametrize("trials", [12, pytest.param(200, marks=pytest.mark.slow)])
 def test_sigterm_at_any_moment_ends_with_a_checkpoint(tmp_path, trials):
     """The user's own handler gets it after the file; large networks take as long as their file."""
@@ -139,7 +136,6 @@ def test_sigterm_at_any_moment_ends_with_a_checkpoint(tmp_path, trials):
     assert small_ones[int(0.99 * (len(small_ones) - 1))] < 0.1
 
 
-@linux
 @pytest.mark.parametrize("stuck", ["file", "folder"])
 def test_ctrl_c_does_not_wait_for_a_slow_disk(tmp_path, monkeypatch, stuck):
     """Its first fsync tells; one that takes a minute then goes on behind the exception."""
@@ -248,7 +244,6 @@ def interrupted(work: Callable[[], object], where: tuple, which: int) -> str:
     return "lost" if n >= which else "not there"
 
 
-@linux
 @pytest.mark.parametrize("everywhere", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", FITS)
 def test_ctrl_c_is_lost_nowhere(tmp_path, monkeypatch, kind, everywhere):

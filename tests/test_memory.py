@@ -22,7 +22,6 @@ from ctrain.network import Network
 from ctrain.training import BLOCK
 
 HERE = Path(__file__).parent
-linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 def run(code: str, **environment: str) -> str:
@@ -154,7 +153,6 @@ growth.report(fit, refit, refused, overflows, interrupted, pickled)
 """
 
 
-@linux
 def test_three_hundred_fits_grow_memory_by_less_than_a_megabyte():
     report = json.loads(run(GROWTH))
     assert len(report["grown"]) == 6
@@ -197,7 +195,6 @@ print(peak, stated, weights)
 """
 
 
-@linux
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("optimizer, slots", [("sgd", 0), ("rmsprop", 1), ("adamw", 2)])
 def test_peak_memory_of_a_fit(optimizer, slots, dtype):
@@ -221,7 +218,6 @@ print(fitted, memory("VmHWM") - before, X.nbytes, y.nbytes)
 """
 
 
-@linux
 @pytest.mark.parametrize("dtype, shuffle", [("float32", True), ("float64", False)])
 def test_the_data_are_not_copied(dtype, shuffle):
     """128 MB of data; a fit takes two arrays of row numbers and some blocks of 2 MB."""
@@ -302,7 +298,6 @@ for width, batch, threads, limits in (
 """
 
 
-@linux
 def test_a_running_step_allocates_nothing(tmp_path):
     """A call of 100 steps asks the allocator as often as a call of one step, Python's included."""
     compiler = shutil.which("cc") or shutil.which("gcc")

@@ -107,8 +107,8 @@ def wheel(unpacked):
 
 def installed(folder: Path, *what: object) -> Path:
     """Python of a new environment with ctrain from `what`, all else from this environment."""
-    venv.create(folder, with_pip=False, symlinks=os.name != "nt")
-    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    venv.create(folder, with_pip=False, symlinks=True)
+    python = folder / "bin" / "python"
     pip = (sys.executable, "-m", "pip", f"--python={python}", "install", "--no-deps")
     run(*pip, *what, cwd=folder)
     site = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder)

@@ -23,7 +23,6 @@ from ctrain.callbacks import Callback, Checkpoint
 from ctrain.data import load_air_passengers
 
 X, Y = small.problem()
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 
 
 class Deaths(Callback):

@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -195,7 +194,6 @@ print(json.dumps(answer))
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted in /proc")
 def test_workers_share_the_cores(run_python):
     """Each of two workers runs its networks on its share of the cores, one search alone on all."""
     answer = json.loads(run_python(THREADS))
@@ -307,7 +305,6 @@ def shares(text: str, name: str) -> set[int]:
     return {int(n) for n in re.findall(rf"{name}[^\n\r%]*?(\d+)%", text)}
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_nested_progress_in_a_terminal(n_jobs):
     """Bars of the search, of each candidate on each fold, of the pipeline's steps, of epochs."""

@@ -284,7 +284,6 @@ def wide(tape):
     return tape.squared_error(tape.matmul(h, tape.parameter((700, 3), name="w2")), y)
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the system has no interval timer")
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_a_signal_leaves_the_weights_of_a_whole_step(n_threads):
     """One step is 3 GFLOP: at 100 ms it is under way, and must be abandoned."""

@@ -32,7 +32,6 @@ def temporaries(folder) -> list[str]:
 # ----------------------------------------------------------------------------------------- kills
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="Linux numbers its ptrace requests so")
 def test_a_kill_at_each_system_call_of_a_save(tmp_path, run_python):
     """With `ptrace`, at the entry of each call of each thread; the call does not happen."""
     report = json.loads(

@@ -23,7 +23,6 @@ import ctrain
 from ctrain.callbacks import Callback
 
 HERE = Path(__file__).parent
-linux = pytest.mark.skipif(sys.platform != "linux", reason="fork, signals and /proc of Linux")
 X, Y = small.problem()
 
 
@@ -40,7 +39,6 @@ def script(name: str, *arguments, timeout: float, **variables: str) -> dict:
 # ------------------------------------------------------------------------------------ kills
 
 
-@linux
 @pytest.mark.parametrize("kills", [15, pytest.param(300, marks=pytest.mark.slow)])
 def test_killed_at_any_instant(tmp_path, kills):
     """No file is unreadable, and each resumed fit ends with the bits of the whole one."""
@@ -54,7 +52,6 @@ def test_killed_at_any_instant(tmp_path, kills):
 # ----------------------------------------------------------------------------- hostile files
 
 
-@linux
 @pytest.mark.parametrize("count", [500, pytest.param(10_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_hostile_contents_are_refused_or_harmless(tmp_path, seed, count):
@@ -141,7 +138,6 @@ growth.report(failing, interrupted, loading, resuming, damaged, saving)
 """
 
 
-@linux
 def test_three_hundred_bad_fits_and_loads_grow_memory_by_less_than_a_megabyte(tmp_path):
     """In a folder that takes no time to sync, where there is one."""
     code = f"import sys; sys.path.insert(0, {str(HERE)!r})\n" + GROWTH

@@ -17,7 +17,6 @@ from ctrain import training
 from ctrain.callbacks import Callback, Checkpoint
 
 X, Y = small.problem()
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 
 TERMINATED = """
 import signal, sys

@@ -212,9 +212,8 @@ def _write(descriptor: int, piece) -> int:
 
 def _begin(descriptor: int, at: int) -> None:
     """Ask the disk to begin with what lies behind `at`, while the next bytes are computed."""
-    if hasattr(os, "posix_fadvise"):
-        with contextlib.suppress(OSError):
-            os.posix_fadvise(descriptor, at, 0, os.POSIX_FADV_DONTNEED)
+    with contextlib.suppress(OSError):
+        os.posix_fadvise(descriptor, at, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _beside(work: Callable[[], object]) -> Callable[[], object]:
