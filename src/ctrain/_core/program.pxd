@@ -110,7 +110,12 @@ cdef struct Job:  # what a team works on: pieces 0, 1, ... n - 1 of one phase
     const ct_update_args *plain
 
 
-cdef class Workspace:
+cdef class Memory:
+    cdef list keep
+    cdef char *_take(self, Py_ssize_t n_bytes, bint zeros=*)
+
+
+cdef class Workspace(Memory):
     cdef ct_team team
     cdef bint weighted
     cdef Job job
@@ -127,15 +132,12 @@ cdef class Workspace:
     cdef double polled
     cdef object error
     cdef Source source
-    cdef list keep
-    cdef readonly Py_ssize_t nbytes
-    cdef char *_take(self, Py_ssize_t n_bytes, bint zeros=*)
     cdef weigh_alike(self, Program program)
     cdef char *weight(self, Program program) noexcept nogil
     cdef void poll(self) noexcept nogil
 
 
-cdef class Program:
+cdef class Program(Memory):
     cdef readonly object plan
     cdef readonly int n_threads
     cdef readonly object gradients
@@ -143,7 +145,6 @@ cdef class Program:
     cdef public object fixed
     cdef object parameters
     cdef Py_ssize_t synced
-    cdef list keep
     cdef list free
     cdef uint64_t seed
     cdef const ct_table *table
@@ -180,7 +181,6 @@ cdef class Program:
     cdef int n_late
     cdef Average *averages
     cdef int n_averages
-    cdef char *_take(self, Py_ssize_t n_bytes)
     cdef _build_memory(self, plan)
     cdef _build_nodes(self, plan)
     cdef _build_stages(self, plan)

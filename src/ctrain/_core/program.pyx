@@ -22,20 +22,29 @@ cdef Py_ssize_t PANEL = 1 << 19
 cdef uint8_t SKIP = _plan.SKIP
 
 
-cdef class Workspace:
-    """Memory that one call writes: frames, tiles, the slab, and its flags."""
+cdef class Memory:
+    """Arrays that live as long as their owner, who knows them by address."""
+
+    def __cinit__(self):
+        self.keep = []
 
     cdef char *_take(self, Py_ssize_t n_bytes, bint zeros=True):
         array = (aligned_zeros if zeros else aligned_empty)(max(1, n_bytes), np.uint8)
         self.keep.append(array)
-        self.nbytes += n_bytes
         return <char *><uintptr_t>array.ctypes.data
+
+
+cdef class Workspace(Memory):
+    """What one call writes: frames, tiles, the slab, and its flags."""
+
+    @property
+    def nbytes(self):
+        return sum(array.nbytes for array in self.keep)
 
     def __cinit__(self, Program program):
         cdef Py_ssize_t n = program.n_threads, n_tensors = program.n_tensors, t, k
         cdef ct_frame *frame
         cdef char *tile
-        self.keep = []
         self.team.share = <ct_share *>self._take(n * sizeof(ct_share))
         self.frames = <ct_frame *>self._take(n * sizeof(ct_frame))
         self.fields = <char **>self._take(n * program.max_fields * sizeof(char *))
@@ -90,7 +99,7 @@ cdef class Workspace:
                 ct_raise_flag(&self.stopped)
 
 
-cdef class Program:
+cdef class Program(Memory):
     """A plan with memory, ready to run.
 
     Parameters
@@ -109,15 +118,9 @@ cdef class Program:
 
     # ------------------------------------------------------------- construction
 
-    cdef char *_take(self, Py_ssize_t n_bytes):
-        array = aligned_zeros(max(1, n_bytes), np.uint8)
-        self.keep.append(array)
-        return <char *><uintptr_t>array.ctypes.data
-
     def __init__(self, plan, int n_threads=1, uint64_t seed=0):
         tape = plan.tape
         self.plan = plan
-        self.keep = []
         self.free = []
         self.seed = seed
         self.n_threads = n_threads
